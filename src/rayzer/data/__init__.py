@@ -1,0 +1,1 @@
+"""From files to views: scenes, images, sources."""
