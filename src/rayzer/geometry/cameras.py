@@ -88,11 +88,6 @@ class Cameras:
         """The same cameras without gradient history."""
         return self.map(Tensor.detach)
 
-    def take(self, indices: Tensor) -> Cameras:
-        """Select views per sample: cameras [b, v], `indices` int64 [b, k] -> cameras [b, k]."""
-        batch = torch.arange(len(indices), device=indices.device)[:, None]
-        return self[batch, indices]
-
     def transformed(self, new_from_world: Tensor) -> Cameras:
         """The same cameras seen from another world frame; `new_from_world` is [..., 4, 4]."""
         return Cameras(new_from_world @ self.world_from_camera, self.intrinsics)

@@ -1,0 +1,5 @@
+"""Scores of pictures and cameras."""
+
+from rayzer.evaluation import metrics
+
+__all__ = ["metrics"]

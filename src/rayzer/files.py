@@ -1,0 +1,57 @@
+"""Output folders that appear complete or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rayzer.errors import InputError
+
+PARTIAL = ".partial"  # inside the output folder, so that the move at the end stays on one file system
+
+
+@contextmanager
+def output_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Yield an empty staging folder; what is in it at the end moves into `folder`, on an error nothing does.
+
+    Args:
+        folder: made if missing.
+        overwrite: replace entries of the same name in a folder that is not empty; others stay.
+
+    Raises:
+        InputError: if the folder is not empty (without `overwrite`), is a file, or cannot be written.
+    """
+    check_output_folder(folder, overwrite)
+    existed = folder.exists()
+    staging = folder / PARTIAL
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot write there ({error.strerror}); choose another output folder") from None
+    try:
+        yield staging
+        for entry in sorted(staging.iterdir()):
+            _replace(entry, folder / entry.name)
+        staging.rmdir()
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        if not existed and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+
+
+def check_output_folder(folder: Path, overwrite: bool) -> None:
+    """Raise InputError if `output_folder` would refuse `folder`; long work should not start before this."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; choose another output folder")
+    if not overwrite and folder.is_dir() and any(entry.name != PARTIAL for entry in folder.iterdir()):
+        raise InputError(f"{folder}: exists and is not empty; choose another output folder or add --overwrite")
+
+
+def _replace(source: Path, destination: Path) -> None:
+    if destination.is_dir() and not destination.is_symlink():
+        shutil.rmtree(destination)
+    source.replace(destination)

@@ -1,0 +1,169 @@
+"""Camera paths: every function takes known cameras (or a pose to start from) and returns new cameras.
+
+Paths are relative to the world of the cameras they are made from; its scale may be arbitrary, so sizes are
+fractions of the scene's own size (see `focus_and_radius`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from rayzer.geometry.cameras import Cameras, rigid
+from rayzer.geometry.rotations import (
+    look_rotation,
+    quaternion_from_rotation,
+    rotation_from_quaternion,
+    rotation_from_vector,
+)
+
+
+def interpolate(cameras: Cameras, count: int) -> Cameras:
+    """A smooth path through all cameras [n] in their order, n >= 2: `count` cameras, both ends included.
+
+    Centres, intrinsics and (sign-aligned) quaternions follow a Catmull-Rom spline with centripetal knots, so the
+    path has a continuous velocity, does not overshoot where cameras stand close together, and moves faster where
+    they stand far apart.
+    """
+    if len(cameras.shape) != 1 or len(cameras) < 2:
+        raise ValueError(f"interpolate needs cameras [n] with n >= 2, got {list(cameras.shape)}")
+    pose, quaternions = cameras.world_from_camera, align_signs(quaternion_from_rotation(cameras.rotations))
+    knots = _knots(cameras)
+    times = torch.linspace(0, 1, count, dtype=knots.dtype, device=knots.device) * knots[-1]
+    values = torch.cat([pose[:, :3, 3], quaternions, cameras.intrinsics], -1)
+    center, quaternion, intrinsics = catmull_rom(knots, values, times).split([3, 4, 4], -1)
+    return Cameras(rigid(rotation_from_quaternion(quaternion), center), intrinsics)
+
+
+def orbit(cameras: Cameras, count: int, degrees: float = 40.0) -> Cameras:
+    """Swing sideways about the point the cameras look at and come back: a closed path of `count` cameras."""
+    start, focus, _ = _start(cameras)
+    down = start.rotations[:, 1]
+    angles = math.radians(degrees) / 2 * torch.sin(_phase(count, start))
+    return _turned_about(start, focus, down[None] * angles[:, None])
+
+
+def spiral(cameras: Cameras, count: int, size: float = 0.3, turns: int = 2) -> Cameras:
+    """Circle around the starting view while moving in and out, always looking at the focus; closed."""
+    start, focus, radius = _start(cameras)
+    phase = _phase(count, start)
+    grow = torch.sin(phase / 2)
+    offset = torch.stack(
+        [torch.cos(turns * phase) * grow, torch.sin(turns * phase) * grow, 0.5 * torch.sin(phase)], -1
+    )
+    return _looking_at(start, focus, start.centers + size * radius * (offset @ start.rotations.mT))
+
+
+def dolly(cameras: Cameras, count: int, size: float = 0.4) -> Cameras:
+    """Move straight in and back out by `size` of the distance to the focus; closed."""
+    start, _, radius = _start(cameras)
+    step = (1 - torch.cos(_phase(count, start))) / 2 * size * radius
+    centers = start.centers + step[:, None] * start.rotations[:, 2]
+    return _cameras(start.rotations.expand(count, 3, 3), centers, start)
+
+
+def wobble(cameras: Cameras, count: int, size: float = 0.12) -> Cameras:
+    """A small circle in the picture plane, always looking at the focus; closed. The safest path: little is unseen."""
+    start, focus, radius = _start(cameras)
+    phase = _phase(count, start)
+    offset = torch.stack([torch.sin(phase), 1 - torch.cos(phase), torch.zeros_like(phase)], -1)
+    return _looking_at(start, focus, start.centers + size * radius * (offset @ start.rotations.mT))
+
+
+PRESETS: dict[str, Callable[[Cameras, int], Cameras]] = {
+    "interpolate": interpolate,
+    "orbit": orbit,
+    "spiral": spiral,
+    "dolly": dolly,
+    "wobble": wobble,
+}
+
+
+def focus_and_radius(cameras: Cameras) -> tuple[Tensor, Tensor]:
+    """The point that cameras [n] look at, and its distance from the middle camera.
+
+    The point on the middle camera's axis nearest (in the least-squares sense) to all other optical axes. Where the
+    axes are nearly parallel or meet behind the camera, the distance falls back to twice the spread of the centres.
+
+    Returns:
+        focus [3] and radius [], both in world units.
+    """
+    middle = cameras[len(cameras) // 2]
+    origin, axis = middle.centers, middle.rotations[:, 2]
+    others = cameras.rotations[..., 2]
+    across = torch.eye(3, dtype=axis.dtype, device=axis.device) - others[:, :, None] * others[:, None, :]
+    slope, offset = across @ axis, (across @ (cameras.centers - origin)[..., None])[..., 0]
+    weight = (slope * slope).sum()
+    depth = (slope * offset).sum() / weight.clamp_min(1e-12)
+    spread = (cameras.centers - cameras.centers.mean(0)).norm(dim=-1).max()
+    fallback = torch.where(spread > 1e-6, 2 * spread, torch.ones_like(spread))
+    good = (weight > 1e-4) & (depth > 0.5 * fallback) & (depth < 20 * fallback)
+    radius = torch.where(good, depth, fallback)
+    return origin + radius * axis, radius
+
+
+def catmull_rom(knots: Tensor, values: Tensor, times: Tensor) -> Tensor:
+    """Catmull-Rom spline with non-uniform knots: passes through every value, continuous first derivative.
+
+    Args:
+        knots: [n] strictly increasing, n >= 2.
+        values: [n, d] the value at each knot.
+        times: [m] inside `[knots[0], knots[-1]]`.
+
+    Returns:
+        [m, d].
+    """
+    slopes = (values[1:] - values[:-1]) / (knots[1:] - knots[:-1])[:, None]
+    width = (knots[1:] - knots[:-1])[:, None]
+    inner = (slopes[:-1] * width[1:] + slopes[1:] * width[:-1]) / (width[:-1] + width[1:])
+    tangents = torch.cat([slopes[:1], inner, slopes[-1:]])
+    index = (torch.searchsorted(knots, times.contiguous(), right=True) - 1).clamp(0, len(knots) - 2)
+    h = width[index]
+    u = ((times - knots[index]) / h[:, 0])[:, None]
+    return (
+        (2 * u**3 - 3 * u**2 + 1) * values[index]
+        + (u**3 - 2 * u**2 + u) * h * tangents[index]
+        + (3 * u**2 - 2 * u**3) * values[index + 1]
+        + (u**3 - u**2) * h * tangents[index + 1]
+    )
+
+
+def align_signs(quaternions: Tensor) -> Tensor:
+    """Flip signs along [n, 4] so that neighbours lie on the same half sphere (q and -q are one rotation)."""
+    dots = (quaternions[1:] * quaternions[:-1]).sum(-1)
+    flips = torch.where(dots < 0, -torch.ones_like(dots), torch.ones_like(dots)).cumprod(0)
+    return torch.cat([quaternions[:1], quaternions[1:] * flips[:, None]])
+
+
+def _knots(cameras: Cameras) -> Tensor:
+    """Centripetal knots [n]: the square root of the distance moved, plus a little so that they increase."""
+    steps = (cameras.centers[1:] - cameras.centers[:-1]).norm(dim=-1)
+    steps = (steps / steps.mean().clamp_min(1e-9)).sqrt()
+    return torch.cat([steps.new_zeros(1), (steps + 0.1).cumsum(0)])
+
+
+def _phase(count: int, like: Cameras) -> Tensor:
+    """[count] angles from 0 up to, not including, 2 pi."""
+    return torch.arange(count, dtype=like.intrinsics.dtype, device=like.intrinsics.device) * (2 * math.pi / count)
+
+
+def _start(cameras: Cameras) -> tuple[Cameras, Tensor, Tensor]:
+    focus, radius = focus_and_radius(cameras)
+    return cameras[len(cameras) // 2], focus, radius
+
+
+def _cameras(rotations: Tensor, centers: Tensor, like: Cameras) -> Cameras:
+    return Cameras(rigid(rotations, centers), like.intrinsics.expand(len(centers), 4))
+
+
+def _turned_about(start: Cameras, point: Tensor, vectors: Tensor) -> Cameras:
+    turn = rotation_from_vector(vectors)
+    return _cameras(turn @ start.rotations, point + turn @ (start.centers - point), start)
+
+
+def _looking_at(start: Cameras, focus: Tensor, centers: Tensor) -> Cameras:
+    return _cameras(look_rotation(normalize(focus - centers, dim=-1), start.rotations[:, 1]), centers, start)

@@ -1,0 +1,67 @@
+"""From image tokens to cameras: one token per view looks at all views (SPEC section 2; paper section 3.2)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from rayzer.geometry.cameras import Cameras, rigid
+from rayzer.geometry.precision import outside_autocast
+from rayzer.geometry.rotations import rotation_from_6d, rotation_from_quaternion
+from rayzer.model.tokens import mlp, position_code
+from rayzer.model.transformer import Transformer
+
+CanonicalView = Literal["middle", "first"]
+RotationCode = Literal["6d", "quaternion"]
+
+IDENTITY = {"6d": (1.0, 0, 0, 0, 1, 0), "quaternion": (1.0, 0, 0, 0)}
+ROTATION_FROM = {"6d": rotation_from_6d, "quaternion": rotation_from_quaternion}
+MEAN_FOCAL = 1.25  # of the image's width and height; what the focal head predicts is added to it
+
+
+class CameraHead(nn.Module):
+    """Camera tokens -> cameras relative to the canonical view, in float32 outside autocast."""
+
+    def __init__(self, width: int, canonical: CanonicalView, rotation: RotationCode):
+        super().__init__()
+        self.canonical, self.rotation = canonical, rotation
+        self.relative_pose = mlp(2 * width, width, len(IDENTITY[rotation]) + 3)
+        self.focal = mlp(width, width, 1)
+
+    @outside_autocast
+    def forward(self, tokens: Tensor) -> Cameras:
+        """Camera tokens [b, v, d] -> cameras [b, v]; the canonical view is exactly the identity."""
+        tokens = tokens.float()
+        v = tokens.shape[1]
+        canonical = v // 2 if self.canonical == "middle" else 0
+        reference = tokens[:, canonical : canonical + 1]
+        pose = self.relative_pose(torch.cat([reference.expand_as(tokens), tokens], -1))
+        identity = pose.new_tensor(IDENTITY[self.rotation])
+        rotation = ROTATION_FROM[self.rotation](pose[..., :-3] + identity)
+        world_from_camera = rigid(rotation, pose[..., -3:])
+        is_canonical = torch.arange(v, device=pose.device) == canonical
+        eye = torch.eye(4, device=pose.device)
+        world_from_camera = torch.where(is_canonical[:, None, None], eye, world_from_camera)
+        focal = (self.focal(reference) + MEAN_FOCAL).expand(-1, v, 2)
+        return Cameras(world_from_camera, torch.cat([focal, torch.full_like(focal, 0.5)], -1))
+
+
+class CameraEstimator(nn.Module):
+    """One learned token per view attends to all image tokens; the head reads the cameras from it."""
+
+    def __init__(self, width: int, transformer: Transformer, head: CameraHead, index_mlp: nn.Module):
+        super().__init__()
+        self.camera_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, width), std=0.02))
+        self.index_mlp = index_mlp
+        self.transformer = transformer
+        self.head = head
+
+    def forward(self, image_tokens: Tensor, positions: Tensor) -> Cameras:
+        """Image tokens [b, v, n, d] of all views at `positions` [b, v] -> cameras [b, v]."""
+        v, _, width = image_tokens.shape[1:]
+        camera_tokens = self.camera_token + self.index_mlp(position_code(positions, width))
+        tokens = torch.cat([camera_tokens, rearrange(image_tokens, "b v n d -> b (v n) d")], 1)
+        return self.head(self.transformer(tokens, read=v))

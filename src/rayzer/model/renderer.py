@@ -1,0 +1,39 @@
+"""From a latent scene and a camera to a picture (SPEC section 2, "Renderer"; paper section 3.4)."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from rayzer.geometry.cameras import Cameras
+from rayzer.geometry.rays import plucker_map
+from rayzer.model.scene_encoder import SceneTokens
+from rayzer.model.tokens import PatchEmbedding, unpatchify
+from rayzer.model.transformer import Transformer
+
+
+class Renderer(nn.Module):
+    """The rays of each target view, one token per patch, read the scene tokens and become colours.
+
+    Every target view is rendered alone: no view sees another.
+    """
+
+    def __init__(self, width: int, patch_size: int, transformer: Transformer):
+        super().__init__()
+        self.patch_size = patch_size
+        self.ray_embedding = PatchEmbedding(6, patch_size, width)
+        self.norm = nn.LayerNorm(width, eps=1e-5, bias=False)
+        self.transformer = transformer
+        self.to_pixels = nn.Sequential(
+            nn.LayerNorm(width, eps=1e-5, bias=False), nn.Linear(width, 3 * patch_size**2, bias=False)
+        )
+
+    def forward(self, scene: SceneTokens, cameras: Cameras) -> Tensor:
+        """Render scenes [b] from cameras [b, t]: pictures [b, t, 3, h, w] in [0, 1], float32."""
+        b, t = cameras.shape
+        rays = self.ray_embedding(plucker_map(cameras, scene.height, scene.width))
+        rays = rearrange(self.norm(rays), "b t n d -> (b t) n d")
+        tokens = self.transformer(rays, read=rays.shape[1], shared=self.norm(scene.tokens))
+        pixels = torch.sigmoid(self.to_pixels(tokens).float())
+        return unpatchify(rearrange(pixels, "(b t) n c -> b t n c", b=b, t=t), scene.height, self.patch_size)

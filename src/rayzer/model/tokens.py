@@ -1,0 +1,88 @@
+"""Patches, position codes and the small networks that make tokens (SPEC section 2)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+PositionCode = Literal["row_column", "reference", "none"]
+
+
+def patchify(maps: Tensor, patch_size: int) -> Tensor:
+    """[..., c, h, w] -> [..., n, p p c]: patches row by row, each flattened row, column, channel (fastest)."""
+    return rearrange(maps, "... c (i ph) (j pw) -> ... (i j) (ph pw c)", ph=patch_size, pw=patch_size)
+
+
+def unpatchify(patches: Tensor, height: int, patch_size: int) -> Tensor:
+    """[..., n, p p c] -> [..., c, h, w], the inverse of `patchify` for pictures `height` pixels high."""
+    rows = height // patch_size
+    return rearrange(
+        patches, "... (i j) (ph pw c) -> ... c (i ph) (j pw)", i=rows, ph=patch_size, pw=patch_size
+    )
+
+
+def position_code(positions: Tensor, width: int) -> Tensor:
+    """1D sine-cosine code `[sin(x f_k)..., cos(x f_k)...]`, `f_k = 10000^(-k / (width / 2))`, in float32.
+
+    Args:
+        positions: [...] any numbers.
+        width: even.
+
+    Returns:
+        [..., width] float32.
+    """
+    k = torch.arange(width // 2, dtype=torch.float64, device="cpu")
+    frequencies = (10000.0 ** (-k / (width // 2))).float().to(positions.device)
+    phase = positions.float()[..., None] * frequencies
+    return torch.cat([phase.sin(), phase.cos()], -1)
+
+
+def token_code(positions: Tensor, rows: int, columns: int, width: int, order: PositionCode) -> Tensor:
+    """Code of every token's place in its picture and of its picture's index, before the MLP.
+
+    Args:
+        positions: [b, v] index of each view.
+        rows, columns: tokens per picture.
+        width: d; each of row and column gets d / 4, the index d / 2.
+        order: "row_column", or "reference": the reference divides the token's number by the number of *rows*, which
+            gives row and column only where pictures are square (SPEC section 2, "Position code").
+
+    Returns:
+        [b, v, rows * columns, width] float32.
+    """
+    number = torch.arange(rows * columns, device=positions.device)
+    divisor = rows if order == "reference" else columns
+    place = torch.cat([position_code(number // divisor, width // 4), position_code(number % divisor, width // 4)], -1)
+    index = position_code(positions, width // 2)
+    b, v = positions.shape
+    return torch.cat(
+        [place.expand(b, v, -1, -1), index[:, :, None].expand(-1, -1, rows * columns, -1)], -1
+    )
+
+
+def mlp(width_in: int, width: int, width_out: int) -> nn.Sequential:
+    """Linear - SiLU - Linear, with biases."""
+    return nn.Sequential(nn.Linear(width_in, width), nn.SiLU(), nn.Linear(width, width_out))
+
+
+class PatchEmbedding(nn.Linear):
+    """A linear map without bias from the patches of [b, v, c, h, w] maps to tokens [b, v, n, d]."""
+
+    def __init__(self, channels: int, patch_size: int, width: int):
+        super().__init__(channels * patch_size**2, width, bias=False)
+        self.patch_size = patch_size
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(patchify(input, self.patch_size))
+
+
+def initialise_(module: nn.Module, std: float = 0.02) -> None:
+    """Every Linear below `module` N(0, std) with zero bias."""
+    for child in module.modules():
+        if isinstance(child, nn.Linear):
+            nn.init.normal_(child.weight, std=std)
+            if child.bias is not None:
+                nn.init.zeros_(child.bias)

@@ -1,0 +1,123 @@
+"""The block and the stack that all models are made of (SPEC section 2, "Block")."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from rayzer.model.attention import attention
+
+BlockInit = Literal["depth", "stack", "plain"]
+
+
+class HeadNorm(nn.Module):
+    """RMSNorm over each head of a query or key, in float32 whatever autocast says."""
+
+    def __init__(self, head_width: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(head_width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), eps=1e-5).to(x.dtype)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention whose queries may be fewer than its keys."""
+
+    def __init__(self, width: int, head_width: int, qk_norm: bool):
+        super().__init__()
+        self.head_width = head_width
+        self.to_qkv = nn.Linear(width, 3 * width, bias=False)
+        self.q_norm = HeadNorm(head_width) if qk_norm else nn.Identity()
+        self.k_norm = HeadNorm(head_width) if qk_norm else nn.Identity()
+        self.out = nn.Linear(width, width, bias=False)
+
+    def project(self, x: Tensor, queries: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of the first `queries` tokens, keys and values of all; each [b, heads, tokens, head_width]."""
+        width = x.shape[-1]
+        if queries == x.shape[-2]:
+            q, k, v = self.to_qkv(x).chunk(3, -1)
+        else:
+            q = F.linear(x[:, :queries], self.to_qkv.weight[:width])
+            k, v = F.linear(x, self.to_qkv.weight[width:]).chunk(2, -1)
+        q, k, v = (rearrange(part, "b n (h e) -> b h n e", e=self.head_width) for part in (q, k, v))
+        return self.q_norm(q), self.k_norm(k), v
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend and merge the heads: [b, tokens, width]."""
+        return self.out(rearrange(attention(q, k, v), "b h n e -> b n (h e)"))
+
+
+class Block(nn.Module):
+    """Pre-norm block: `x += attention(LN(x)); x += mlp(LN(x))`."""
+
+    def __init__(self, width: int, head_width: int, qk_norm: bool):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=1e-5, bias=False)
+        self.attention = Attention(width, head_width, qk_norm)
+        self.norm2 = nn.LayerNorm(width, eps=1e-5, bias=False)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width, bias=False), nn.GELU(), nn.Linear(4 * width, width, bias=False)
+        )
+
+    def forward(self, x: Tensor, read: int | None = None, shared: Tensor | None = None) -> Tensor:
+        """Update tokens.
+
+        Args:
+            x: [b, n, d].
+            read: how many of the first tokens are needed afterwards; None for all.
+            shared: [b / t, s, d] tokens that follow `x` in each of `t` consecutive sequences; their norm and their
+                queries, keys and values are computed once instead of `t` times.
+
+        Returns:
+            [b, read or n + s, d].
+        """
+        own = x.shape[1]
+        length = own + (0 if shared is None else shared.shape[1])
+        read = length if read is None else read
+        parts = [self.attention.project(self.norm1(x), min(read, own))]
+        if shared is not None:
+            times = len(x) // len(shared)
+            projected = self.attention.project(self.norm1(shared), max(0, read - own))
+            parts.append(tuple(_repeat(part, times) for part in projected))
+            x = torch.cat([x, _repeat(shared, times)], 1)
+        q, k, v = (torch.cat(same, 2) for same in zip(*parts, strict=True)) if len(parts) > 1 else parts[0]
+        x = x[:, :read] + self.attention.mix(q, k, v)
+        return x + self.mlp(self.norm2(x))
+
+
+class Transformer(nn.Module):
+    """A stack of blocks over one sequence.
+
+    In train mode activations are recomputed in the backward pass, block by block; the results are the same.
+    """
+
+    def __init__(self, layers: int, width: int, head_width: int, qk_norm: bool, init: BlockInit):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(width, head_width, qk_norm) for _ in range(layers))
+        for index, block in enumerate(self.blocks):
+            depth = {"depth": 2 * (index + 1), "stack": 2 * layers, "plain": 1}[init]
+            for module in block.modules():
+                if isinstance(module, nn.Linear):
+                    nn.init.normal_(module.weight, std=0.02 / math.sqrt(depth))
+
+    def forward(self, x: Tensor, read: int | None = None, shared: Tensor | None = None) -> Tensor:
+        """Update tokens [b, n, d]; see `Block.forward` for `read` (of the last layer) and `shared` (of the first)."""
+        last = len(self.blocks) - 1
+        for index, block in enumerate(self.blocks):
+            arguments = (x, read if index == last else None, shared if index == 0 else None)
+            if self.training and torch.is_grad_enabled():
+                x = checkpoint(block, *arguments, use_reentrant=False)
+            else:
+                x = block(*arguments)
+        return x
+
+
+def _repeat(x: Tensor, times: int) -> Tensor:
+    return repeat(x, "b ... -> (b t) ...", t=times)

@@ -1,0 +1,276 @@
+"""Saving and loading models: our checkpoint folder, the hub, and reference `.pt` files.
+
+Our format is a folder: `config.json`, `model.safetensors` and `SHA256SUMS` (which `sha256sum -c` understands).
+Nothing is ever unpickled freely.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import pickle
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rayzer.errors import InputError
+from rayzer.files import output_folder
+from rayzer.model.lvsm import LVSM, LVSMConfig
+from rayzer.model.rayzer import RayZer, RayZerConfig
+from rayzer.model.reference_names import from_reference, reference_name_of, to_reference
+from rayzer.strict import build
+
+ModelConfig = RayZerConfig | LVSMConfig
+Model = RayZer | LVSM
+
+KINDS: dict[str, tuple[type, type]] = {"rayzer": (RayZerConfig, RayZer), "lvsm": (LVSMConfig, LVSM)}
+CONFIG, WEIGHTS, CHECKSUMS = "config.json", "model.safetensors", "SHA256SUMS"
+FORMAT_VERSION = 1
+
+log = logging.getLogger("rayzer")
+
+
+def kind_of(config: ModelConfig) -> str:
+    """The name of a configuration's model in files: "rayzer" or "lvsm"."""
+    return next(kind for kind, (config_class, _) in KINDS.items() if isinstance(config, config_class))
+
+
+def build_model(config: ModelConfig) -> Model:
+    """A freshly initialised model, in train mode."""
+    return KINDS[kind_of(config)][1](config)
+
+
+def load_model(
+    source: str | Path, config: str | Path | ModelConfig | None = None, device: str | torch.device = "cpu"
+) -> Model:
+    """Load a model in eval mode; its parameters require gradients.
+
+    Args:
+        source: our checkpoint folder, a reference `.pt` file, or an id on the Hugging Face hub ("owner/name", or
+            "owner/name/file.pt" where a repository holds several files).
+        config: for a reference `.pt` file its YAML file or the name of a preset (it holds none itself); not needed
+            for our folders.
+        device: where to put it.
+
+    Raises:
+        InputError: if anything is missing, damaged, or does not fit; the message names file and keys.
+    """
+    path = Path(source)
+    if not path.exists():
+        path = _from_hub(str(source))
+    if path.is_dir():
+        model = _load_folder(path, config)
+    else:
+        model = _load_reference(path, config)
+    return model.to(device).eval()
+
+
+def save_model(model: Model, folder: str | Path, overwrite: bool = False) -> None:
+    """Write a checkpoint folder that `load_model` reads; it appears complete or not at all.
+
+    Raises:
+        InputError: if the folder exists and is not empty, unless `overwrite`.
+    """
+    with output_folder(Path(folder), overwrite) as staging:
+        _write_folder(model, staging)
+
+
+def push_model(model: Model, repo_id: str, private: bool = False) -> str:
+    """Upload a checkpoint folder to the Hugging Face hub ("owner/name") and return its address."""
+    import tempfile
+
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    api.create_repo(repo_id, private=private, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        _write_folder(model, Path(folder))
+        return str(api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload a rayzer model"))
+
+
+def save_reference(model: Model, path: Path) -> None:
+    """Write a `.pt` file as the reference implementation does: `{"model": state_dict}` under its names.
+
+    Raises:
+        InputError: if the reference would compute something else from these weights.
+    """
+    config = model.config
+    square = config.image_height == config.image_width
+    if isinstance(config, RayZerConfig) and config.position_code == "row_column" and not square:
+        raise InputError(
+            f"{path}: the reference numbers the patches of {config.image_width}x{config.image_height} pictures another "
+            "way; these weights would not work there"
+        )
+    partial = path.with_name(path.name + ".partial")
+    try:
+        torch.save({"model": to_reference(model)}, partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_folder(model: Model, folder: Path) -> None:
+    header = {"format": "rayzer", "version": FORMAT_VERSION, "kind": kind_of(model.config)}
+    text = json.dumps({**header, "model": dataclasses.asdict(model.config)}, indent=2)
+    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+    save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, folder / WEIGHTS)
+    sums = [f"{file_sha256(folder / name)}  {name}\n" for name in (CONFIG, WEIGHTS)]
+    (folder / CHECKSUMS).write_text("".join(sums), encoding="utf-8")
+
+
+def _load_folder(folder: Path, config: str | Path | ModelConfig | None) -> Model:
+    _verify(folder)
+    own = read_config(folder / CONFIG)
+    if config is not None:
+        _refuse_difference(own, resolve_config(config), folder)
+    model = _empty(own)
+    try:
+        state = load_file(folder / WEIGHTS)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{folder / WEIGHTS}: damaged ({error}); copy or download it again") from None
+    _load_strictly(model, state, folder / WEIGHTS)
+    return model
+
+
+def read_config(path: Path) -> ModelConfig:
+    """The model configuration in a checkpoint folder's `config.json`."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        kind, version = content["kind"], content["version"]
+        values = content["model"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a rayzer model configuration ({error!r})") from None
+    if kind not in KINDS or version != FORMAT_VERSION:
+        raise InputError(f"{path}: kind {kind!r} version {version!r} needs a newer rayzer")
+    return build(KINDS[kind][0], values, str(path), "model")
+
+
+def resolve_config(config: str | Path | ModelConfig) -> ModelConfig:
+    """The model part of a preset's name, a YAML file (ours or the reference's), or a configuration itself."""
+    if isinstance(config, (RayZerConfig, LVSMConfig)):
+        return config
+    from rayzer.configs import load_config
+
+    return load_config(str(config)).model
+
+
+def _verify(folder: Path) -> None:
+    """Compare every file with the checksums that were written with it."""
+    missing = [name for name in (CONFIG, WEIGHTS, CHECKSUMS) if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"{folder}: not a rayzer checkpoint folder, {', '.join(missing)} missing")
+    lines = (folder / CHECKSUMS).read_text(encoding="utf-8", errors="replace").splitlines()
+    expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    for name in (CONFIG, WEIGHTS):
+        if file_sha256(folder / name) != expected.get(name):
+            raise InputError(f"{folder / name}: does not match {CHECKSUMS}; copy or download the folder again")
+
+
+def _refuse_difference(own: ModelConfig, given: ModelConfig, folder: Path) -> None:
+    mine, theirs = dataclasses.asdict(own), dataclasses.asdict(given)
+    keys = sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
+    if kind_of(own) != kind_of(given) or keys:
+        named = ", ".join(f"model.{key}" for key in keys) or "the kind of model"
+        raise InputError(f"{folder}: its {CONFIG} differs from the given configuration in {named}; leave the latter out")
+
+
+def _load_reference(path: Path, config: str | Path | ModelConfig | None) -> Model:
+    state = read_reference_state(path)
+    if config is None:
+        raise InputError(
+            f"{path}: a reference checkpoint holds no configuration; give its YAML file or a preset's name as config"
+        )
+    resolved = resolve_config(config)
+    if isinstance(resolved, RayZerConfig) and resolved.position_code == "row_column":
+        resolved = dataclasses.replace(resolved, position_code="reference")  # what these weights were trained with
+    model = _empty(resolved)
+    state, ignored = from_reference(state, model)
+    if ignored:
+        log.info("%s: left out %d tensors of the training loss (loss_computer.*)", path, len(ignored))
+    names = {name: f"{name} ({reference_name_of(name, model)})" for name in model.state_dict()}
+    _load_strictly(model, state, path, names)
+    return model
+
+
+def read_reference_state(path: Path) -> dict[str, Tensor]:
+    """The tensors under "model" in a reference `.pt` file, read without running any code from it."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, struct.error,
+            zipfile.BadZipFile, AttributeError, TypeError, IndexError) as error:
+        reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
+        raise InputError(f"{path}: not a readable reference checkpoint ({reason})") from None
+    state = content.get("model") if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f'{path}: not a reference checkpoint, it has no state dict under "model"')
+    return dict(state)
+
+
+def _empty(config: ModelConfig) -> Model:
+    """A model whose parameters are about to be loaded: on no device and without the cost of an initialisation."""
+    with torch.device("meta"):
+        return build_model(config)
+
+
+def _load_strictly(model: Model, state: dict[str, Tensor], path: Path, names: dict[str, str] | None = None) -> None:
+    own = model.state_dict()
+    names = names or {}
+    missing = [names.get(name, name) for name in own if name not in state]
+    extra = [name for name in state if name not in own]
+    shapes = [
+        f"{names.get(name, name)} is {list(state[name].shape)} but should be {list(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    problems = {"missing": missing, "unexpected": extra, "of another shape": shapes}
+    if any(problems.values()):
+        told = "; ".join(f"{len(keys)} {what}: {_few(keys)}" for what, keys in problems.items() if keys)
+        raise InputError(f"{path}: does not fit the configuration, {told}")
+    wrong = [name for name, value in state.items() if not value.is_floating_point()]
+    if wrong:
+        raise InputError(f"{path}: not floating point: {_few(wrong)}")
+    model.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+
+
+def _few(names: list[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _from_hub(source: str) -> Path:
+    """Download a hub id; returns our folder or the reference file in it."""
+    parts = source.split("/")
+    if len(parts) not in (2, 3) or not all(parts) or source.startswith((".", "~")):
+        raise InputError(f"{source}: no such file or folder (and not a hub id of the form owner/name)")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+
+    patterns = [parts[2]] if len(parts) == 3 else [CONFIG, WEIGHTS, CHECKSUMS, "*.pt"]
+    try:
+        folder = Path(snapshot_download("/".join(parts[:2]), allow_patterns=patterns))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"{source}: no such file or folder, and not to be had from the hub ({reason})") from None
+    if (folder / CONFIG).is_file() and len(parts) == 2:
+        return folder
+    files = sorted(folder.glob("*.pt")) if len(parts) == 2 else [folder / parts[2]]
+    if len(files) != 1 or not files[0].is_file():
+        found = ", ".join(file.name for file in files) or "none"
+        raise InputError(f"{source}: expected one .pt file, found {found}; name one as owner/name/file.pt")
+    return files[0]
+

@@ -1,0 +1,1 @@
+"""Training recipes and, step by step, what carries them out."""

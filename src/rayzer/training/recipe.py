@@ -1,0 +1,75 @@
+"""What fixes a training run, apart from the model (SPEC section 6; paper section 4.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with linear warm-up and cosine decay, clipped gradients, and skipped steps.
+
+    Attributes:
+        learning_rate: the peak.
+        final_learning_rate: where the cosine ends: 0 in the released code, 1.5e-4 in the paper.
+        warmup_steps: linear from 0.
+        betas, eps: of AdamW.
+        weight_decay: of tensors with more than one dimension (learned tokens included).
+        clip_norm: largest gradient norm of an update.
+        skip_norm: a step whose norm before clipping is larger is skipped; the schedule advances all the same.
+        skip_after: the first this many steps are never skipped.
+    """
+
+    learning_rate: float = 4e-4
+    final_learning_rate: float = 0.0
+    warmup_steps: int = 3000
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = 1e-8
+    weight_decay: float = 0.05
+    clip_norm: float = 1.0
+    skip_norm: float = 2.0
+    skip_after: int = 100
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the terms of the loss; 0 leaves a term out."""
+
+    mse: float = 1.0
+    perceptual: float = 0.2
+    lpips: float = 0.0
+
+
+@dataclass(frozen=True)
+class ViewConfig:
+    """How the views of a training sample are drawn from a video.
+
+    Attributes:
+        start_distance: smallest and largest number of frames between first and last view at step 0.
+        end_distance: the same once the curriculum is over; it grows linearly in between.
+        curriculum_steps: length of the curriculum; 0 for none.
+    """
+
+    start_distance: tuple[int, int] = (48, 64)
+    end_distance: tuple[int, int] = (64, 96)
+    curriculum_steps: int = 30_000
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """A training run.
+
+    Attributes:
+        steps: optimiser steps.
+        output_dir: where checkpoints and logs go.
+        checkpoint_every: steps between checkpoints.
+        bf16: autocast to bfloat16 on a GPU.
+    """
+
+    steps: int = 100_000
+    output_dir: str = "runs/rayzer"
+    checkpoint_every: int = 2000
+    bf16: bool = True
+    optimizer: OptimizerConfig = OptimizerConfig()
+    loss: LossConfig = LossConfig()
+    views: ViewConfig = ViewConfig()
