@@ -6,8 +6,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rayzer.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PARTIAL = ".partial"  # inside the output folder, so that the move at the end stays on one file system
 
@@ -49,6 +53,14 @@ def check_output_folder(folder: Path, overwrite: bool) -> None:
         raise InputError(f"{folder}: is a file; choose another output folder")
     if not overwrite and folder.is_dir() and any(entry.name != PARTIAL for entry in folder.iterdir()):
         raise InputError(f"{folder}: exists and is not empty; choose another output folder or add --overwrite")
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file that others may read, too (the library makes it private)."""
+    from safetensors.torch import save_file
+
+    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path, metadata)
+    path.chmod(0o644)
 
 
 def _replace(source: Path, destination: Path) -> None:

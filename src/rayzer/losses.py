@@ -26,6 +26,8 @@ class PerceptualLoss(nn.Module):
         ValueError: if a weight is missing or has the wrong shape.
     """
 
+    mean: Tensor
+
     def __init__(self, vgg19_state_dict: Mapping[str, Tensor]):
         super().__init__()
         self.features = _vgg19_features(vgg19_state_dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -35,9 +35,7 @@ class ViewSplit:
                     f"ViewSplit.{name} must be int64 [batch, views], got {indices.dtype} {list(indices.shape)}"
                 )
         if len(self.context) != len(self.target):
-            raise ValueError(
-                f"ViewSplit has {len(self.context)} samples in context and {len(self.target)} in target"
-            )
+            raise ValueError(f"ViewSplit has {len(self.context)} samples in context and {len(self.target)} in target")
 
     def context_of(self, views: Views) -> Views:
         """The context views of tensors [b, v, ...] or cameras [b, v]: [b, c, ...]."""
@@ -54,4 +52,4 @@ class ViewSplit:
 
 def _take(views: Views, indices: Tensor) -> Views:
     batch = torch.arange(len(indices), device=indices.device)[:, None]
-    return views[batch, indices]
+    return cast(Views, views[batch, indices])

@@ -55,8 +55,8 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
     """Nested values from `a.b=1`, `a.b = 1`, `a.b= 1` or `a.b =1`, each value read as YAML."""
     joined: list[str] = []
     for word in words:
-        continues = joined and (joined[-1].endswith("=") and joined[-1].count("=") == 1 or word.startswith("="))
-        if continues:
+        is_value = joined and joined[-1].endswith("=") and joined[-1].count("=") == 1
+        if joined and (is_value or word.startswith("=")):
             joined[-1] += word
         else:
             joined.append(word)

@@ -66,7 +66,7 @@ def cudnn_is_right(dtype: torch.dtype, head_width: int, queries: int, keys: int)
 
 
 def _with_gradients(q: Tensor, k: Tensor, v: Tensor, upstream: Tensor, dtype: torch.dtype, backend: SDPBackend):
-    inputs = [x.to(dtype).requires_grad_() for x in (q, k, v)]
+    query, key, value = (x.to(dtype).requires_grad_() for x in (q, k, v))
     with sdpa_kernel(backend):
-        out = scaled_dot_product_attention(*inputs)
-    return [out.detach(), *torch.autograd.grad(out, inputs, upstream.to(dtype))]
+        out = scaled_dot_product_attention(query, key, value)
+    return [out.detach(), *torch.autograd.grad(out, (query, key, value), upstream.to(dtype))]

@@ -30,9 +30,7 @@ def check_positive(config) -> None:
         if isinstance(value, int) and not isinstance(value, bool) and value < 1:
             raise InputError(f"model.{field.name} = {value}: must be at least 1")
     if config.width % config.head_width:
-        raise InputError(
-            f"model.width = {config.width} is not a multiple of model.head_width = {config.head_width}"
-        )
+        raise InputError(f"model.width = {config.width} is not a multiple of model.head_width = {config.head_width}")
     if config.width % 8:
         raise InputError(f"model.width = {config.width} is not a multiple of 8, which the position code needs")
     for name in ("image_height", "image_width"):

@@ -19,9 +19,7 @@ def patchify(maps: Tensor, patch_size: int) -> Tensor:
 def unpatchify(patches: Tensor, height: int, patch_size: int) -> Tensor:
     """[..., n, p p c] -> [..., c, h, w], the inverse of `patchify` for pictures `height` pixels high."""
     rows = height // patch_size
-    return rearrange(
-        patches, "... (i j) (ph pw c) -> ... c (i ph) (j pw)", i=rows, ph=patch_size, pw=patch_size
-    )
+    return rearrange(patches, "... (i j) (ph pw c) -> ... c (i ph) (j pw)", i=rows, ph=patch_size, pw=patch_size)
 
 
 def position_code(positions: Tensor, width: int) -> Tensor:
@@ -58,9 +56,7 @@ def token_code(positions: Tensor, rows: int, columns: int, width: int, order: Po
     place = torch.cat([position_code(number // divisor, width // 4), position_code(number % divisor, width // 4)], -1)
     index = position_code(positions, width // 2)
     b, v = positions.shape
-    return torch.cat(
-        [place.expand(b, v, -1, -1), index[:, :, None].expand(-1, -1, rows * columns, -1)], -1
-    )
+    return torch.cat([place.expand(b, v, -1, -1), index[:, :, None].expand(-1, -1, rows * columns, -1)], -1)
 
 
 def mlp(width_in: int, width: int, width_out: int) -> nn.Sequential:
@@ -76,6 +72,7 @@ class PatchEmbedding(nn.Linear):
         self.patch_size = patch_size
 
     def forward(self, input: Tensor) -> Tensor:
+        """Maps [b, v, c, h, w] -> tokens [b, v, n, d]."""
         return super().forward(patchify(input, self.patch_size))
 
 

@@ -24,6 +24,7 @@ class HeadNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(head_width))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise [..., head_width]."""
         return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), eps=1e-5).to(x.dtype)
 
 
@@ -81,13 +82,12 @@ class Block(nn.Module):
         own = x.shape[1]
         length = own + (0 if shared is None else shared.shape[1])
         read = length if read is None else read
-        parts = [self.attention.project(self.norm1(x), min(read, own))]
+        q, k, v = self.attention.project(self.norm1(x), min(read, own))
         if shared is not None:
             times = len(x) // len(shared)
             projected = self.attention.project(self.norm1(shared), max(0, read - own))
-            parts.append(tuple(_repeat(part, times) for part in projected))
+            q, k, v = (torch.cat([a, _repeat(b, times)], 2) for a, b in zip((q, k, v), projected, strict=True))
             x = torch.cat([x, _repeat(shared, times)], 1)
-        q, k, v = (torch.cat(same, 2) for same in zip(*parts, strict=True)) if len(parts) > 1 else parts[0]
         x = x[:, :read] + self.attention.mix(q, k, v)
         return x + self.mlp(self.norm2(x))
 

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors.torch import load_file
+from torch import Tensor
 
 from rayzer.errors import InputError
-from rayzer.files import output_folder
+from rayzer.files import output_folder, save_tensors
 from rayzer.model.lvsm import LVSM, LVSMConfig
 from rayzer.model.rayzer import RayZer, RayZerConfig
 from rayzer.model.reference_names import from_reference, reference_name_of, to_reference
@@ -66,10 +66,7 @@ def load_model(
     path = Path(source)
     if not path.exists():
         path = _from_hub(str(source))
-    if path.is_dir():
-        model = _load_folder(path, config)
-    else:
-        model = _load_reference(path, config)
+    model = _load_folder(path, config) if path.is_dir() else _load_reference(path, config)
     return model.to(device).eval()
 
 
@@ -123,11 +120,20 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def fingerprint(model: Model) -> str:
+    """SHA-256 of a model's configuration and weights in hexadecimal, whatever file they came from."""
+    digest = hashlib.sha256(json.dumps(dataclasses.asdict(model.config), sort_keys=True).encode())
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().float().cpu().contiguous().numpy())
+    return digest.hexdigest()
+
+
 def _write_folder(model: Model, folder: Path) -> None:
     header = {"format": "rayzer", "version": FORMAT_VERSION, "kind": kind_of(model.config)}
     text = json.dumps({**header, "model": dataclasses.asdict(model.config)}, indent=2)
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
-    save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, folder / WEIGHTS)
+    save_tensors(model.state_dict(), folder / WEIGHTS)
     sums = [f"{file_sha256(folder / name)}  {name}\n" for name in (CONFIG, WEIGHTS)]
     (folder / CHECKSUMS).write_text("".join(sums), encoding="utf-8")
 
@@ -185,15 +191,15 @@ def _refuse_difference(own: ModelConfig, given: ModelConfig, folder: Path) -> No
     keys = sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
     if kind_of(own) != kind_of(given) or keys:
         named = ", ".join(f"model.{key}" for key in keys) or "the kind of model"
-        raise InputError(f"{folder}: its {CONFIG} differs from the given configuration in {named}; leave the latter out")
+        raise InputError(
+            f"{folder}: its {CONFIG} differs from the given configuration in {named}; leave the latter out"
+        )
 
 
 def _load_reference(path: Path, config: str | Path | ModelConfig | None) -> Model:
     state = read_reference_state(path)
     if config is None:
-        raise InputError(
-            f"{path}: a reference checkpoint holds no configuration; give its YAML file or a preset's name as config"
-        )
+        raise InputError(_needs_config(path))
     resolved = resolve_config(config)
     if isinstance(resolved, RayZerConfig) and resolved.position_code == "row_column":
         resolved = dataclasses.replace(resolved, position_code="reference")  # what these weights were trained with
@@ -206,12 +212,27 @@ def _load_reference(path: Path, config: str | Path | ModelConfig | None) -> Mode
     return model
 
 
+def _needs_config(path: Path) -> str:
+    return f"{path}: a reference checkpoint holds no configuration; give its YAML file or a preset's name as config"
+
+
 def read_reference_state(path: Path) -> dict[str, Tensor]:
     """The tensors under "model" in a reference `.pt` file, read without running any code from it."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, struct.error,
-            zipfile.BadZipFile, AttributeError, TypeError, IndexError) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        struct.error,
+        zipfile.BadZipFile,
+        AttributeError,
+        TypeError,
+        IndexError,
+    ) as error:
         reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
         raise InputError(f"{path}: not a readable reference checkpoint ({reason})") from None
     state = content.get("model") if isinstance(content, Mapping) else None
@@ -258,7 +279,7 @@ def _from_hub(source: str) -> Path:
     if len(parts) not in (2, 3) or not all(parts) or source.startswith((".", "~")):
         raise InputError(f"{source}: no such file or folder (and not a hub id of the form owner/name)")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     patterns = [parts[2]] if len(parts) == 3 else [CONFIG, WEIGHTS, CHECKSUMS, "*.pt"]
     try:
@@ -274,3 +295,24 @@ def _from_hub(source: str) -> Path:
         raise InputError(f"{source}: expected one .pt file, found {found}; name one as owner/name/file.pt")
     return files[0]
 
+
+def peek_config(source: str | Path, config: str | Path | ModelConfig | None = None) -> ModelConfig:
+    """The configuration of what `load_model` would load, without its weights.
+
+    Raises:
+        InputError: if it cannot be had, as from `load_model`.
+    """
+    path = Path(source)
+    if config is not None:
+        return resolve_config(config)
+    if path.is_dir():
+        return read_config(path / CONFIG)
+    if path.exists():
+        raise InputError(_needs_config(path))
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return read_config(Path(hf_hub_download(str(source), CONFIG)))
+    except (HFValidationError, HfHubHTTPError, OSError) as error:
+        raise InputError(f"{source}: has no {CONFIG} ({str(error).splitlines()[0]})") from None

@@ -1,0 +1,180 @@
+"""The command line: parse, import lazily, call. Every mistake of the user is one plain line and exit code 2."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rayzer.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from rayzer.model.weights import ModelConfig
+    from rayzer.prediction.predict import Checkpoint
+
+PATH = click.Path(path_type=Path)
+
+checkpoint_option = click.option("--checkpoint", help="Checkpoint folder, reference .pt file, or hub id.")
+config_option = click.option("--config", help="For a reference .pt file: its YAML file, or a preset's name.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace results of an earlier run.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def app() -> None:
+    """RayZer: cameras, a scene and new views from unposed photos or video."""
+
+
+@app.command()
+@click.option("-o", "--output", type=PATH, help="Folder for all results.  [default: the next free rayzer-demo-N]")
+@overwrite_option
+def demo(output: Path | None, overwrite: bool) -> None:
+    """Run on bundled procedural rooms; write a page to look at."""
+    from rayzer.prediction.demo import run_demo
+
+    out = run_demo(output, overwrite)
+    print(f"Done: open {out / 'index.html'} in a browser. The weights are random, so the pictures are noise.")
+
+
+@app.command()
+@click.argument("input", type=PATH)
+@click.option("-o", "--output", type=PATH, required=True, help="Folder for all results.")
+@checkpoint_option
+@config_option
+@click.option(
+    "--path",
+    default="interpolate",
+    show_default=True,
+    help="Fly-through: interpolate, orbit, spiral, dolly, wobble, or a camera_path.json.",
+)
+@click.option("--frames", type=int, help="Frames of the fly-through.  [default: 60]")
+@click.option("--fps", type=float, help="Frames per second of the video.  [default: 24]")
+@click.option("--size", type=int, help="Short side of the pictures in pixels.  [default: as trained]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    show_default=True,
+    help="Of the transformers; cameras and rays are always float32.",
+)
+@click.option("--strict", is_flag=True, help="Stop at the first unreadable photo instead of leaving it out.")
+@click.option("--allow-outside", is_flag=True, help="Follow paths that leave the scene file's folder.")
+@overwrite_option
+def predict(
+    input, output, checkpoint, config, path, frames, fps, size, device, dtype, strict, allow_outside, overwrite
+) -> None:
+    """Photos or a video in; cameras, new views and a page out.
+
+    INPUT is a folder of photos, a video, a scene file, or the scene.safetensors of an earlier prediction.
+    """
+    from rayzer.files import check_output_folder
+    from rayzer.prediction.encoded import load_scene
+    from rayzer.prediction.inference import Runtime
+    from rayzer.prediction.path import PathRequest
+    from rayzer.prediction.predict import choose_photos, predict_encoded, predict_photos
+
+    way = PathRequest.parse(path, frames, fps)
+    runtime = Runtime.choose(device, dtype)
+    check_output_folder(output, overwrite)
+    if input.suffix == ".safetensors":
+        if size is not None:
+            raise InputError(f"--size {size}: {input} is encoded at its own size; encode the photos again")
+        encoded = load_scene(input)
+        outcome = predict_encoded(encoded, _load(checkpoint, config, runtime.device), way, runtime, output, overwrite)
+    else:
+        chosen = choose_photos(input, _peek(checkpoint, config), size, strict, allow_outside)
+        for _, reason in chosen.scene.skipped:
+            print(f"rayzer: left out: {reason}", file=sys.stderr)
+        outcome = predict_photos(chosen, _load(checkpoint, config, runtime.device), way, runtime, output, overwrite)
+    score = float(outcome.psnr_db.mean())
+    print(f"Done: held-out views at {score:.2f} dB. Open {output / 'index.html'} in a browser.")
+
+
+@app.command()
+@click.argument("source")
+@click.argument("destination", type=PATH)
+@config_option
+@overwrite_option
+def convert(source: str, destination: Path, config: str | None, overwrite: bool) -> None:
+    """Convert between reference .pt files and checkpoint folders.
+
+    SOURCE is a reference .pt file (with --config), a checkpoint folder or a hub id; DESTINATION is a folder, or a
+    file ending in .pt.
+    """
+    from rayzer.model.weights import load_model, save_model, save_reference
+
+    to_reference = destination.suffix == ".pt"
+    if to_reference and destination.exists() and not overwrite:
+        raise InputError(f"{destination}: exists; choose another name or add --overwrite")
+    model = load_model(source, config)
+    if to_reference:
+        save_reference(model, destination)
+    else:
+        save_model(model, destination, overwrite)
+    print(f"Wrote {destination}")
+
+
+@app.command()
+def info() -> None:
+    """Print version and environment, for bug reports."""
+    import platform
+
+    import torch
+
+    import rayzer
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA GPU"
+    print(f"rayzer {rayzer.__version__}\nPython {platform.python_version()} on {platform.platform()}")
+    print(f"torch {torch.__version__}, {device}, {torch.get_num_threads()} CPU threads")
+
+
+def _peek(checkpoint: str | None, config: str | None) -> ModelConfig:
+    """How many views the checkpoint takes, and which size.
+
+    The photos are checked first: what is wrong with the checkpoint is said when it is loaded.
+    """
+    from rayzer.model.rayzer import RayZerConfig
+    from rayzer.model.weights import peek_config
+
+    if checkpoint is None:
+        return RayZerConfig()
+    try:
+        return peek_config(checkpoint, config)
+    except InputError:
+        return RayZerConfig()
+
+
+def _load(checkpoint: str | None, config: str | None, device: torch.device) -> Checkpoint:
+    from rayzer.model.weights import load_model
+    from rayzer.prediction.predict import Checkpoint
+
+    if checkpoint is None:
+        raise InputError("no trained weights come with this version yet; name some with --checkpoint")
+    return Checkpoint(load_model(checkpoint, config, device), checkpoint)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0, 2 for a mistake of the user, 130 when interrupted."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("rayzer").setLevel(logging.INFO)
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        return app.main(arguments, prog_name="rayzer", standalone_mode=False) or 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+        return 0
+    except (InputError, click.ClickException) as error:
+        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        print(f"rayzer: {' '.join(message.split())}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        print("\nrayzer: interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,244 @@
+"""nerfstudio `transforms.json`, which instant-ngp, Blender (NeRF synthetic) and DL3DV-10K write too.
+
+Axes are OpenGL's (x right, y up, z backward) and `transform_matrix` is camera to world. The saved world may
+differ from the one the cameras were estimated in: `saved = applied_scale * (applied_transform @ original)`.
+We read the original world, and write ours as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rayzer.data.exchange import Intrinsics, known_camera, opencv_distortion, usable_intrinsics
+from rayzer.data.images import photo_size
+from rayzer.data.scenes import Frame, Scene
+from rayzer.data.strict_json import (
+    checked_rigid,
+    finite_float,
+    finite_floats,
+    inner_path,
+    load_json,
+    rigid_matrix,
+    side_px,
+)
+from rayzer.errors import InputError
+
+_OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
+_PERSPECTIVE = ("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV")
+_LENS_KEYS = (
+    *("fl_x", "fl_y", "camera_angle_x", "camera_angle_y", "cx", "cy", "w", "h"),
+    *("camera_model", "is_fisheye", "k1", "k2", "k3", "k4", "p1", "p2", "distortion_params"),
+)
+_MISSING_SUFFIXES = (".png", ".jpg", ".jpeg")  # Blender leaves them out
+# What nerfstudio applied to COLMAP poses before it wrote `applied_transform` into the file.
+_LEGACY_TRANSFORM = [[0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0]]
+_IDENTITY_TRANSFORM = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]
+
+
+def read_transforms(path: Path, *, need_images: bool = True, allow_outside: bool = False) -> Scene:
+    """Read a scene; frames are sorted by file path, as nerfstudio sorts them.
+
+    Args:
+        path: the JSON file; picture paths are relative to its folder.
+        need_images: leave out frames whose picture is missing (published scenes have such frames; they are in
+            `Scene.skipped`). Otherwise they stay, and must have their `w` and `h` in the file.
+        allow_outside: accept pictures outside the JSON's folder.
+
+    Returns:
+        a scene with all poses (OpenCV axes, the world before `applied_transform`) and intrinsics in pixels of
+        `w` x `h`, which is not always the size of the picture that is there.
+
+    Raises:
+        InputError: naming file, frame and key, if a key is missing, a number is not finite, a pose not
+            rigid or a camera not perspective; or if no picture is there at all.
+    """
+    data = load_json(path)
+    entries = data.get("frames")
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f"{path}: frames: expected a list of at least one frame; is this a transforms.json?")
+    world, notes = _saved_world(data, path)
+    common = {key: data[key] for key in _LENS_KEYS if key in data}
+    sources = [
+        _located(entry, f"{path}: frame {index}", path.parent, allow_outside)
+        for index, entry in enumerate(entries)
+    ]
+    kept = [source for source in sources if source.found or not need_images]
+    lost = [source for source in sources if need_images and not source.found]
+    if not kept:
+        raise InputError(f"{lost[0].where}: {lost[0].picture} does not exist, nor does any other picture")
+    kept.sort(key=lambda source: source.picture.parts)
+    names = _names([Path(os.path.relpath(source.picture, path.parent)) for source in kept], path)
+    frames = tuple(_frame(name, source, common, world) for name, source in zip(names, kept, strict=True))
+    skipped = tuple((source.picture, f"{source.where}: there is no such picture") for source in lost)
+    return Scene(path.resolve().parent.name, frames, path, notes, skipped)
+
+
+def write_transforms(path: Path, frames: Sequence[Frame], note: str) -> None:
+    """Write a scene so that nerfstudio loads it and recovers exactly our world.
+
+    Args:
+        path: the JSON file to write.
+        frames: with known cameras; pictures are files, written down relative to the JSON's folder.
+        note: what a reader of the file should know; stands under "note", which loaders ignore.
+
+    Raises:
+        InputError: naming the frame, if its camera is unknown or its picture is not a file.
+    """
+    content = {
+        "note": note,
+        "camera_model": "OPENCV",
+        # Without this, nerfstudio assumes its old axis swap as soon as it finds a folder colmap/sparse/0.
+        "applied_transform": _IDENTITY_TRANSFORM,
+        "frames": [_entry(frame, path.parent) for frame in frames],
+    }
+    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One entry of `frames`, its place in messages, its picture, and whether that exists."""
+
+    entry: dict[str, Any]
+    where: str
+    picture: Path
+    found: bool
+
+
+@dataclass(frozen=True)
+class _World:
+    """How to get from the saved world to the original one: divide by `scale`, then transform."""
+
+    original_from_saved: np.ndarray
+    scale: float
+
+
+def _saved_world(data: dict[str, Any], path: Path) -> tuple[_World, tuple[str, ...]]:
+    notes: tuple[str, ...] = ()
+    rows = data.get("applied_transform")
+    if rows is None and (path.parent / "colmap/sparse/0").exists():
+        rows = _LEGACY_TRANSFORM
+        notes = (f"{path.name} names no applied_transform; nerfstudio's old default was undone.",)
+    rows = _IDENTITY_TRANSFORM if rows is None else rows
+    where = f"{path}: applied_transform"
+    if not isinstance(rows, list) or len(rows) != 3:
+        raise InputError(
+            f"{where}: expected 3 lists of 4 numbers; leave it out if the poses were not transformed"
+        )
+    saved_from_original = rigid_matrix([*rows, [0.0, 0.0, 0.0, 1.0]], where)
+    scale = finite_float(data.get("applied_scale", 1.0), f"{path}: applied_scale")
+    if not 1e-9 < scale < 1e9:
+        raise InputError(f"{path}: applied_scale: {scale:g} is not a scale; expected a positive number")
+    return _World(np.linalg.inv(saved_from_original), scale), notes
+
+
+def _located(entry: object, where: str, folder: Path, allow_outside: bool) -> _Source:
+    """Check that an entry of `frames` names a picture, and find the file (which may be missing)."""
+    if not isinstance(entry, dict):
+        raise InputError(f"{where}: expected an object with file_path and transform_matrix; export it again")
+    for key in ("file_path", "transform_matrix"):
+        if key not in entry:
+            raise InputError(f"{where}: {key}: missing; add it or leave the frame out")
+    path = inner_path(folder, entry["file_path"], f"{where}: file_path", allow_outside=allow_outside)
+    candidates = (path, *(path.with_name(path.name + suffix) for suffix in _MISSING_SUFFIXES))
+    picture = next((candidate for candidate in candidates if candidate.is_file()), None)
+    return _Source(entry, f"{where} ({entry['file_path']})", picture or path, picture is not None)
+
+
+def _names(paths: list[Path], file: Path) -> list[str]:
+    """File names; whole relative paths where the same file name occurs in several folders."""
+    twice = next((after for before, after in pairwise(paths) if before == after), None)
+    if twice is not None:
+        raise InputError(f"{file}: frames: {twice} stands in two frames; remove one of them")
+    if len({path.name for path in paths}) == len(paths):
+        return [path.name for path in paths]
+    return [path.as_posix() for path in paths]
+
+
+def _frame(name: str, source: _Source, common: dict[str, Any], world: _World) -> Frame:
+    lens = source.entry | common  # nerfstudio's order: what stands at the top level wins
+    width, height = _size(lens, source)
+    intrinsics = _intrinsics(lens, width, height, source.where)
+    saved = rigid_matrix(source.entry["transform_matrix"], f"{source.where}: transform_matrix").copy()
+    saved[:3, 3] /= world.scale
+    pose = checked_rigid(
+        world.original_from_saved @ saved @ _OPENCV_FROM_OPENGL, f"{source.where}: transform_matrix"
+    )
+    return Frame(name, source.picture, width, height, intrinsics, _distortion(lens, source.where), pose)
+
+
+def _size(lens: dict[str, Any], source: _Source) -> tuple[int, int]:
+    """Declared width and height, or else those of the picture."""
+    if "w" in lens and "h" in lens:
+        return side_px(lens["w"], f"{source.where}: w"), side_px(lens["h"], f"{source.where}: h")
+    if not source.found:
+        raise InputError(f"{source.where}: w, h: missing, and so is the picture; add either")
+    return photo_size(source.picture)
+
+
+def _intrinsics(lens: dict[str, Any], width: int, height: int, where: str) -> Intrinsics:
+    """`fx, fy, cx, cy` in pixels; a missing `fl_y` means square pixels, a missing centre the middle."""
+    fx = _focal_px(lens, "fl_x", "camera_angle_x", width, where)
+    if fx is None:
+        raise InputError(
+            f"{where}: fl_x: missing, and no camera_angle_x either; add the focal length in pixels"
+        )
+    fy = _focal_px(lens, "fl_y", "camera_angle_y", height, where)
+    cx = finite_float(lens.get("cx", width / 2), f"{where}: cx")
+    cy = finite_float(lens.get("cy", height / 2), f"{where}: cy")
+    return usable_intrinsics((fx, fx if fy is None else fy, cx, cy), where)
+
+
+def _focal_px(lens: dict[str, Any], focal_key: str, angle_key: str, side: int, where: str) -> float | None:
+    """Focal length from itself or from the full angle of view in radians."""
+    if focal_key in lens:
+        return finite_float(lens[focal_key], f"{where}: {focal_key}")
+    if angle_key not in lens:
+        return None
+    angle = finite_float(lens[angle_key], f"{where}: {angle_key}")
+    if not 0 < angle < math.pi:
+        raise InputError(f"{where}: {angle_key}: {angle:g} is out of range; expected radians, below 3.1416")
+    return 0.5 * side / math.tan(0.5 * angle)
+
+
+def _distortion(lens: dict[str, Any], where: str) -> tuple[float, ...]:
+    """OpenCV's `k1, k2, p1, p2[, k3]`, or nothing if all are zero."""
+    if lens.get("camera_model", "OPENCV") not in _PERSPECTIVE or lens.get("is_fisheye", False):
+        raise InputError(
+            f"{where}: camera_model: only perspective cameras are read; undistort the pictures first"
+        )
+    if "distortion_params" in lens:
+        values = finite_floats(lens["distortion_params"], 6, f"{where}: distortion_params")
+    else:
+        keys = ("k1", "k2", "k3", "k4", "p1", "p2")
+        values = [finite_float(lens.get(key, 0.0), f"{where}: {key}") for key in keys]
+    k1, k2, k3, k4, p1, p2 = values
+    if k4:
+        raise InputError(f"{where}: k4: OpenCV's perspective model has no k4; undistort the pictures first")
+    if k3:
+        return (k1, k2, p1, p2, k3)
+    return (k1, k2, p1, p2) if any(values) else ()
+
+
+def _entry(frame: Frame, folder: Path) -> dict[str, Any]:
+    if not isinstance(frame.pixels, Path):
+        raise InputError(
+            f"{frame.name}: is not a file that transforms.json could name; save the picture first"
+        )
+    pose, fxfycxcy_px = known_camera(frame)
+    return {
+        "file_path": Path(os.path.relpath(frame.pixels, folder)).as_posix(),
+        "w": frame.width_px,
+        "h": frame.height_px,
+        **dict(zip(("fl_x", "fl_y", "cx", "cy"), fxfycxcy_px, strict=True)),
+        **dict(zip(("k1", "k2", "p1", "p2"), opencv_distortion(frame), strict=True)),
+        "transform_matrix": (pose @ _OPENCV_FROM_OPENGL).tolist(),
+    }

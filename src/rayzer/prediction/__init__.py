@@ -1,0 +1,1 @@
+"""The main job: photos or a video in; cameras, a scene, new views, files and a page out."""

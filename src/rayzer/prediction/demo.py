@@ -1,0 +1,131 @@
+"""`rayzer demo`: the main job on procedural rooms, whose true cameras are known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from itertools import count
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rayzer.data.exchange import frames_from_cameras
+from rayzer.data.scenes import Scene
+from rayzer.data.synthetic.rooms import render_room
+from rayzer.data.views import decode_views
+from rayzer.evaluation.metrics import psnr, ssim
+from rayzer.files import output_folder
+from rayzer.model.rayzer import RayZerConfig
+from rayzer.model.weights import build_model, fingerprint
+from rayzer.prediction.encoded import to_uint8
+from rayzer.prediction.inference import Runtime
+from rayzer.prediction.path import PathRequest
+from rayzer.prediction.predict import Checkpoint, Chosen, Outcome, predict_photos
+from rayzer.prediction.selection import Selection, select_views
+from rayzer.progress import progress_bar
+
+ROOMS = {"room-1": 1, "room-2": 2}  # name: seed
+SPAN = 0.5
+RANDOM_MODEL = RayZerConfig(
+    image_height=128,
+    image_width=128,
+    context_views=8,
+    target_views=4,
+    patch_size=8,
+    width=192,
+    head_width=64,
+    camera_layers=2,
+    scene_layers=2,
+    renderer_layers=2,
+    scene_tokens=256,
+)
+
+
+def run_demo(out: Path | None, overwrite: bool = False) -> Path:
+    """Predict every demo room and write pages, files and `results.json`; returns the output folder.
+
+    Args:
+        out: output folder; None for the next free `rayzer-demo-N`. The first room lies directly in it, the others in
+            folders of their names.
+        overwrite: replace what an earlier demo left there.
+
+    Raises:
+        InputError: if the folder is not empty (without `overwrite`) or cannot be written.
+    """
+    out = out or next(folder for n in count(1) if not (folder := Path(f"rayzer-demo-{n}")).exists())
+    checkpoint, runtime = _random_checkpoint(), Runtime.choose()
+    outcomes = []
+    with output_folder(out, overwrite) as staging:
+        for position, (name, seed) in enumerate(ROOMS.items()):
+            folder = staging if position == 0 else staging / name
+            chosen = render_chosen(name, seed, RANDOM_MODEL)
+            outcomes.append(predict_photos(chosen, checkpoint, PathRequest.parse(), runtime, folder, overwrite=True))
+        content = results_file(outcomes, checkpoint)
+        (staging / "results.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return out
+
+
+def render_chosen(name: str, seed: int, config: RayZerConfig) -> Chosen:
+    """A procedural room as photos that a model will see, with their true cameras."""
+    total = config.context_views + config.target_views
+    width, height = config.image_width, config.image_height
+    with progress_bar(f"Rendering {name}") as advance:
+        room = render_room(seed, total, height, SPAN)
+        advance(total, total)
+    pixels = to_uint8(room.images).permute(0, 2, 3, 1).numpy()
+    names = [f"view {index:02d}" for index in range(total)]
+    known = frames_from_cameras(room.cameras, names, [Path(view) for view in names], width, height)
+    frames = tuple(replace(frame, pixels=pixels[index]) for index, frame in enumerate(known))
+    scene = Scene(name, frames, Path(name))
+    selection = select_views(total, config.context_views, config.target_views)
+    return Chosen(scene, selection, decode_views(scene, selection.indices, width, height, config.patch_size), ())
+
+
+def copy_nearest(images: Tensor, selection: Selection) -> Tensor:
+    """The control that learns nothing: for each target the nearest context view by position, ties to the earlier.
+
+    Args:
+        images: [v, 3, h, w].
+
+    Returns:
+        [t, 3, h, w].
+    """
+    nearest = [min(selection.context, key=lambda view: (abs(view - target), view)) for target in selection.targets]
+    return images[nearest]
+
+
+def results_file(outcomes: list[Outcome], checkpoint: Checkpoint) -> dict:
+    """`results.json` in the form that `rayzer evaluate` writes (SPEC section 10)."""
+    scenes = [_scene_result(outcome) for outcome in outcomes]
+    copies = [_copy_nearest_psnr(outcome) for outcome in outcomes]
+    summary = {key: sum(scene[key] for scene in scenes) / len(scenes) for key in ("psnr", "ssim")}
+    return {
+        "summary": {**summary, "lpips": None, "scenes": len(scenes)},
+        "scenes": scenes,
+        "controls": {"copy_nearest": {"psnr": sum(copies) / len(copies)}},
+        "config": asdict(checkpoint.model.config),
+        "checkpoint": {"path": checkpoint.name, "sha256": fingerprint(checkpoint.model)},
+    }
+
+
+def _scene_result(outcome: Outcome) -> dict:
+    scores = {"psnr": outcome.psnr_db.tolist(), "ssim": ssim(outcome.targets, outcome.renders).tolist()}
+    views = [
+        {"index": index, "psnr": scores["psnr"][number], "ssim": scores["ssim"][number], "lpips": None}
+        for number, index in enumerate(outcome.encoded.targets)
+    ]
+    means = {key: sum(values) / len(values) for key, values in scores.items()}
+    return {"name": outcome.encoded.name, **means, "lpips": None, "views": views}
+
+
+def _copy_nearest_psnr(outcome: Outcome) -> float:
+    images = outcome.encoded.images.float() / 255
+    selection = Selection(tuple(range(len(images))), tuple(outcome.encoded.targets))
+    return float(psnr(outcome.targets, copy_nearest(images, selection)).mean())
+
+
+def _random_checkpoint() -> Checkpoint:
+    """Until trained weights are part of the package."""
+    torch.manual_seed(0)
+    return Checkpoint(build_model(RANDOM_MODEL).eval(), "random weights", is_random=True)

@@ -1,0 +1,29 @@
+"""Progress bars on stderr for everything that may take over two seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Advance(Protocol):
+    """Tell a progress bar how much is done."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """`done` of `total` steps are done."""
+
+
+@contextmanager
+def progress_bar(description: str) -> Iterator[Advance]:
+    """A bar with the remaining time; the yielded function is called as `advance(done, total)`.
+
+    In a log file or a pipe only the finished bar is printed.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(description, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

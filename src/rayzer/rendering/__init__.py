@@ -1,0 +1,1 @@
+"""Pictures of a scene into files: videos."""

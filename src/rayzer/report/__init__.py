@@ -1,0 +1,1 @@
+"""Pages that open from disk: a pure function of results and pictures. Needs no torch."""
