@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 PARTIAL = ".partial"  # inside the output folder, so that the move at the end stays on one file system
 
 
+def exists(path: Path) -> bool:
+    """Whether there is a file or folder; a name that no file can have (too long, say) does not exist."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 @contextmanager
 def output_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
     """Yield an empty staging folder; what is in it at the end moves into `folder`, on an error nothing does.
@@ -34,7 +42,7 @@ def output_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
     except OSError as error:
-        raise InputError(f"{folder}: cannot write there ({error.strerror}); choose another output folder") from None
+        raise _unwritable(folder, error) from None
     try:
         yield staging
         for entry in sorted(staging.iterdir()):
@@ -49,17 +57,34 @@ def output_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
 
 def check_output_folder(folder: Path, overwrite: bool) -> None:
     """Raise InputError if `output_folder` would refuse `folder`; long work should not start before this."""
-    if folder.exists() and not folder.is_dir():
+    try:
+        is_file = folder.exists() and not folder.is_dir()
+        full = not overwrite and folder.is_dir() and any(entry.name != PARTIAL for entry in folder.iterdir())
+    except (OSError, ValueError) as error:
+        raise _unwritable(folder, error) from None
+    if is_file:
         raise InputError(f"{folder}: is a file; choose another output folder")
-    if not overwrite and folder.is_dir() and any(entry.name != PARTIAL for entry in folder.iterdir()):
+    if full:
         raise InputError(f"{folder}: exists and is not empty; choose another output folder or add --overwrite")
 
 
+def _unwritable(folder: Path, error: OSError | ValueError) -> InputError:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return InputError(f"{folder}: cannot write there ({reason}); choose another output folder")
+
+
 def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file that others may read, too (the library makes it private)."""
+    """Write a safetensors file that others may read, too (the library makes it private).
+
+    Tensors are copied, because the library refuses those that share memory.
+    """
+    import torch
     from safetensors.torch import save_file
 
-    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path, metadata)
+    copies = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()
+    }
+    save_file(copies, path, metadata)
     path.chmod(0o644)
 
 

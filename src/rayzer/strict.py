@@ -33,12 +33,42 @@ def build(kind: type[T], values: Mapping[str, Any], where: str, section: str) ->
         merged = OmegaConf.merge(OmegaConf.structured(kind), OmegaConf.create(dict(values)))
         return cast(T, OmegaConf.to_object(merged))
     except ConfigKeyError as error:
-        near = nearest(f"{section}.{error.full_key}", (f"{section}.{name}" for name, _ in leaves(kind)))
-        raise InputError(f"{where}: {section}.{error.full_key}: unknown key{near}") from None
-    except OmegaConfBaseException as error:
-        if isinstance(error.__cause__, InputError):  # raised by the dataclass itself
-            raise error.__cause__ from None
-        raise InputError(f"{where}: {section}.{error.full_key}: {str(error).splitlines()[0]}") from None
+        known = (f"{section}.{name}" for name, _ in leaves(kind))
+        raise unknown_key(where, f"{section}.{error.full_key}", known) from None
+    except InputError as error:  # raised by the dataclass itself
+        raise InputError(f"{where}: {error}") from None
+    except OmegaConfBaseException:
+        raise InputError(f"{where}: {_wrong_value(kind, values, section)}") from None
+
+
+def unknown_key(where: str, key: str, known: Iterable[str]) -> InputError:
+    """The error for a dotted key that is not among the known ones; names the nearest, or those it stands beside."""
+    by_last_part: dict[str, str] = {}
+    for name in known:
+        while name:  # "a.b.c", "a.b", "a"
+            by_last_part.setdefault(name.rpartition(".")[2], name)
+            name = name.rpartition(".")[0]
+    parent, _, last_part = key.rpartition(".")
+    near = difflib.get_close_matches(last_part, by_last_part, 1)
+    beside = [last for last, name in by_last_part.items() if name.rpartition(".")[0] == parent]
+    hint = f'did you mean "{by_last_part[near[0]]}"?' if near else f"known: {', '.join(beside)}"
+    return InputError(f"{where}: {key}: unknown key; {hint}")
+
+
+def _wrong_value(kind: type, values: Mapping[str, Any], section: str) -> str:
+    """Which of the values has the wrong type, and why (OmegaConf does not always say which)."""
+    for key, value in values.items():
+        try:
+            OmegaConf.merge(OmegaConf.structured(kind), OmegaConf.create({key: value}))
+        except OmegaConfBaseException as error:
+            inner = next((f.default for f in dataclasses.fields(kind) if f.name == key), None)
+            if dataclasses.is_dataclass(inner):
+                if isinstance(value, Mapping):
+                    return _wrong_value(type(inner), value, f"{section}.{key}")
+                return f"{section}.{key}: expected keys and values, got {value!r}"
+            reason = str(error).splitlines()[0]
+            return f"{section}.{key} = {value!r}: " + (reason if "$" not in reason else "wrong type of value")
+    return f"{section}: wrong type of value"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -15,9 +15,10 @@ from yaml import YAMLError
 from rayzer.configs.presets import PRESETS, Config
 from rayzer.configs.reference import is_reference, translate
 from rayzer.errors import InputError
+from rayzer.files import exists
 from rayzer.model.lvsm import LVSMConfig
 from rayzer.model.rayzer import RayZerConfig
-from rayzer.strict import build, leaves, nearest
+from rayzer.strict import build, leaves, nearest, unknown_key
 from rayzer.training.recipe import TrainingConfig
 
 MODEL_KINDS = {"rayzer": RayZerConfig, "lvsm": LVSMConfig}
@@ -42,7 +43,7 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     if source in PRESETS:
         return _merge(PRESETS[source](), changes, "override")
     path = Path(source)
-    if not path.is_file():
+    if not (exists(path) and path.is_file()):
         known = ", ".join(PRESETS)
         raise InputError(f"{source}: neither a file nor a preset ({known}){nearest(source, PRESETS)}")
     content = _read_yaml(path)
@@ -73,11 +74,11 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = OmegaConf.load(path)
+        if isinstance(content, DictConfig):
+            return _plain(content)
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: not a readable YAML file ({' '.join(str(error).split())})") from None
-    if not isinstance(content, DictConfig):
-        raise InputError(f"{path}: expected keys and values, e.g. `preset: rayzer_dl3dv`")
-    return _plain(content)
+    raise InputError(f"{path}: expected keys and values, e.g. `preset: rayzer_dl3dv`")
 
 
 def _plain(content: Any) -> dict[str, Any]:
@@ -88,11 +89,11 @@ def _start(content: dict[str, Any], path: Path) -> Config:
     """What a YAML file of ours starts from; takes the key that says so out of `content`."""
     if "preset" in content:
         preset = content.pop("preset")
-        if preset not in PRESETS:
+        if not isinstance(preset, str) or preset not in PRESETS:
             raise InputError(f"{path}: preset: {preset!r} is not one of {', '.join(PRESETS)}")
         return PRESETS[preset]()
     kind = content.pop("kind", "rayzer")
-    if kind not in MODEL_KINDS:
+    if not isinstance(kind, str) or kind not in MODEL_KINDS:
         raise InputError(f"{path}: kind: {kind!r} is not one of {', '.join(MODEL_KINDS)}")
     return Config(MODEL_KINDS[kind](), TrainingConfig())
 
@@ -101,9 +102,7 @@ def _merge(base: Config, changes: dict[str, Any], where: str) -> Config:
     """`base` with some values changed."""
     for key in changes:
         if key not in ("model", "training"):
-            known = [name for name, _ in leaves(base)]
-            near = nearest(key, known) or nearest(f"training.{key}", known)
-            raise InputError(f"{where}: {key}: unknown key{near}")
+            raise unknown_key(where, key, (name for name, _ in leaves(base)))
     parts = {}
     for name in ("model", "training"):
         part = getattr(base, name)

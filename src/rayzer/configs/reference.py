@@ -18,8 +18,8 @@ DECODER_ONLY = "model.LVSM_scene_decoder_only.Images2LatentScene"
 class Reader:
     """Takes values out of a nested mapping by dotted key, checks them, and remembers which were asked for."""
 
-    def __init__(self, content: dict[str, Any], where: str):
-        self.values, self.where, self.asked = dict(_flat(content)), where, set[str]()
+    def __init__(self, content: dict[str, Any]):
+        self.values, self.asked = dict(_flat(content)), set[str]()
 
     def get(self, key: str, kind: type, default: Any = None) -> Any:
         """The value of `key`, or the default; an error if it is missing without default or of another type."""
@@ -29,17 +29,18 @@ class Reader:
             value = float(value)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             problem = "is missing" if value is None else f"must be {kind.__name__}, got {value!r}"
-            raise InputError(f"{self.where}: {key} {problem}")
+            raise InputError(f"{key} {problem}")
         return value
 
     def choose(self, key: str, choices: dict[Any, Any], default: Any) -> Any:
         """What the value of `key` means, or an error that names key, value and what is understood."""
         self.asked.add(key)
         value = self.values.get(key, default)
-        if value not in choices or type(value) is not type(next(known for known in choices if known == value)):
+        known = [choice for choice in choices if choice == value and type(choice) is type(value)]
+        if not known:
             understood = ", ".join(str(choice) for choice in choices)
-            raise InputError(f"{self.where}: {key} = {value!r} is not supported; understood: {understood}")
-        return choices[value]
+            raise InputError(f"{key} = {value!r} is not supported; understood: {understood}")
+        return choices[known[0]]
 
     def unused(self) -> list[str]:
         """Keys that were never asked for."""
@@ -54,11 +55,14 @@ def is_reference(content: dict[str, Any]) -> bool:
 
 def translate(content: dict[str, Any], where: str) -> tuple[Config, list[str]]:
     """Our configuration for a reference file's content, and the keys that have no meaning for us."""
-    reader = Reader(content, where)
+    reader = Reader(content)
     kinds = {name: name for name in (RAYZER, ENCODER_DECODER, DECODER_ONLY)}
-    kind = reader.choose("model.class_name", kinds, None)
-    model = _rayzer(reader) if kind == RAYZER else _lvsm(reader, kind == ENCODER_DECODER)
-    return Config(model, _training(reader)), reader.unused()
+    try:
+        kind = reader.choose("model.class_name", kinds, None)
+        model = _rayzer(reader) if kind == RAYZER else _lvsm(reader, kind == ENCODER_DECODER)
+        return Config(model, _training(reader)), reader.unused()
+    except InputError as error:  # of the reader, or of the configuration that it gives
+        raise InputError(f"{where}: {error}") from None
 
 
 def _rayzer(reader: Reader) -> RayZerConfig:

@@ -41,12 +41,14 @@ class Scene:
         frames: in the order in which they were taken.
         source: the file or folder it was read from.
         notes: plain sentences that a user should read (what was left out, what was guessed).
+        skipped: files that would be frames if they could be read, each with the line that says why not.
     """
 
     name: str
     frames: tuple[Frame, ...]
     source: Path
     notes: tuple[str, ...] = field(default=())
+    skipped: tuple[tuple[Path, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.frames)

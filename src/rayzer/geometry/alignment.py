@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from rayzer.geometry.cameras import Cameras, invert_rigid
-from rayzer.geometry.precision import outside_autocast
+from rayzer.geometry.cameras import Cameras, rigid
+from rayzer.geometry.precision import outside_autocast, rounding
 from rayzer.geometry.rotations import rotation_angle
 
 
@@ -26,17 +27,17 @@ class Similarity:
     rotation: Tensor
     translation: Tensor
 
+    @outside_autocast
     def points(self, points: Tensor) -> Tensor:
         """Transform points [..., n, 3]."""
         rotated = torch.einsum("...ij, ...nj -> ...ni", self.rotation, points)
         return self.scale[..., None, None] * rotated + self.translation[..., None, :]
 
+    @outside_autocast
     def cameras(self, cameras: Cameras) -> Cameras:
         """Transform cameras [..., n]: centres move like points, axes turn, intrinsics stay."""
-        pose = cameras.world_from_camera.clone()
-        pose[..., :3, :3] = self.rotation[..., None, :, :] @ cameras.rotations
-        pose[..., :3, 3] = self.points(cameras.centers)
-        return Cameras(pose, cameras.intrinsics)
+        rotations = self.rotation[..., None, :, :] @ cameras.rotations
+        return Cameras(rigid(rotations, self.points(cameras.centers)), cameras.intrinsics)
 
 
 @outside_autocast
@@ -58,7 +59,9 @@ def align_points(source: Tensor, target: Tensor) -> Similarity:
     u = torch.cat([u[..., :2], u[..., 2:] * sign[..., None, None]], -1)
     rotation = u @ vh
     spread = (a * a).sum((-1, -2))
-    scale = torch.where(spread > 0, s.sum(-1) / spread.clamp_min(torch.finfo(s.dtype).tiny), torch.ones_like(spread))
+    one_point = a.abs().amax((-1, -2)) <= rounding(source, (-1, -2))
+    one = torch.ones_like(spread)
+    scale = torch.where(one_point, one, s.sum(-1) / torch.where(one_point, one, spread))
     moved = scale[..., None] * torch.einsum("...ij, ...j -> ...i", rotation, source_mean.squeeze(-2))
     return Similarity(scale, rotation, target_mean.squeeze(-2) - moved)
 
@@ -77,17 +80,20 @@ def relative_pose_errors(predicted: Cameras, true: Cameras) -> tuple[Tensor, Ten
 
     Returns:
         Rotation errors (geodesic) and translation errors (angle between directions, folded to [0, 90]), both in
-        degrees, [..., n (n - 1) / 2]. The translation error is NaN where the true cameras of a pair share one centre.
+        degrees, [..., n (n - 1) / 2]. The translation error is NaN where the true cameras of a pair share one centre
+        and 90, the worst, where only the predicted ones do.
     """
     first, second = torch.triu_indices(predicted.shape[-1], predicted.shape[-1], offset=1)
-    relative = [_relative(cameras.camera_from_world, first, second) for cameras in (predicted, true)]
-    turn = relative[0][..., :3, :3] @ relative[1][..., :3, :3].mT
-    a, b = relative[0][..., :3, 3], relative[1][..., :3, 3]
+    turn_a, a, no_a = _relative(predicted[..., first], predicted[..., second])
+    turn_b, b, no_b = _relative(true[..., first], true[..., second])
     angle = torch.atan2(torch.linalg.cross(a, b).norm(dim=-1), (a * b).sum(-1).abs())
-    angle = torch.where((b == 0).all(-1), torch.full_like(angle, torch.nan), angle)
-    return rotation_angle(turn).rad2deg(), angle.rad2deg()
+    angle = angle.masked_fill(no_a, math.pi / 2).masked_fill(no_b, math.nan)
+    return rotation_angle(turn_a @ turn_b.mT).rad2deg(), angle.rad2deg()
 
 
-def _relative(camera_from_world: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """`w2c_i inv(w2c_j)` for the given pairs."""
-    return camera_from_world[..., first, :, :] @ invert_rigid(camera_from_world[..., second, :, :])
+def _relative(first: Cameras, second: Cameras) -> tuple[Tensor, Tensor, Tensor]:
+    """Rotation and translation of `w2c_i inv(w2c_j)`, and where there is no translation but rounding errors."""
+    first_from_world, apart = first.rotations.mT, second.centers - first.centers
+    translation = (first_from_world @ apart[..., None]).squeeze(-1)
+    none = apart.norm(dim=-1) <= torch.maximum(rounding(first.centers), rounding(second.centers))
+    return first_from_world @ second.rotations, translation, none

@@ -7,11 +7,13 @@ centres at +0.5. Only importers and exporters know any other convention.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from rayzer.geometry.precision import outside_autocast, rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +60,9 @@ class Cameras:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def __iter__(self) -> Iterator[Cameras]:
+        return (self[index] for index in range(len(self)))
+
     @property
     def camera_from_world(self) -> Tensor:
         """[..., 4, 4] world to camera ("extrinsics"): the rigid inverse of `world_from_camera`."""
@@ -78,7 +83,12 @@ class Cameras:
         return Cameras(function(self.world_from_camera), function(self.intrinsics))
 
     def __getitem__(self, index) -> Cameras:
-        return self.map(lambda value: value[index])
+        """The cameras at an index of the leading dimensions; any index that a tensor of `shape` takes."""
+        index = index if isinstance(index, tuple) else (index,)
+        if not any(part is Ellipsis for part in index):
+            index = (*index, Ellipsis)
+        every = slice(None)  # spelled out, so that no index can reach into the 4 x 4 of a pose
+        return Cameras(self.world_from_camera[(*index, every, every)], self.intrinsics[(*index, every)])
 
     def to(self, *args, **kwargs) -> Cameras:
         """Like `Tensor.to`."""
@@ -88,15 +98,18 @@ class Cameras:
         """The same cameras without gradient history."""
         return self.map(Tensor.detach)
 
+    @outside_autocast
     def transformed(self, new_from_world: Tensor) -> Cameras:
         """The same cameras seen from another world frame; `new_from_world` is [..., 4, 4]."""
         return Cameras(new_from_world @ self.world_from_camera, self.intrinsics)
 
     def scaled(self, factor: Tensor | float) -> Cameras:
-        """The same cameras in a world `factor` times as large (centres move, axes stay)."""
-        pose = self.world_from_camera.clone()
-        pose[..., :3, 3] *= factor
-        return Cameras(pose, self.intrinsics)
+        """The same cameras in a world `factor` times as large (centres move, axes stay).
+
+        A tensor holds one factor per camera, of a shape that broadcasts to that of the cameras.
+        """
+        factors = torch.as_tensor(factor, dtype=self.intrinsics.dtype, device=self.intrinsics.device)
+        return Cameras(rigid(self.rotations, self.centers * factors[..., None]), self.intrinsics)
 
     def cropped(self, left: float, top: float, width: float, height: float) -> Cameras:
         """Cameras of the window of the picture given as fractions of its width and height."""
@@ -115,6 +128,7 @@ class Cameras:
         )
 
 
+@outside_autocast
 def invert_rigid(transform: Tensor) -> Tensor:
     """Inverse of rigid transforms [..., 4, 4], exact for rotations: `[R t]^-1 = [R^T  -R^T t]`."""
     rotation = transform[..., :3, :3].mT
@@ -129,6 +143,7 @@ def rigid(rotation: Tensor, translation: Tensor) -> Tensor:
     return torch.cat([top, bottom], -2)
 
 
+@outside_autocast
 def normalize_poses(world_from_camera: Tensor, scale: float = 1.35) -> Tensor:
     """Move the mean camera to the identity and fit all centres into a cube of half side `1 / scale`.
 
@@ -140,24 +155,28 @@ def normalize_poses(world_from_camera: Tensor, scale: float = 1.35) -> Tensor:
         scale: the largest absolute coordinate becomes `1 / scale`.
 
     Returns:
-        [..., v, 4, 4] normalised poses.
+        [..., v, 4, 4] normalised poses. Cameras that all stand in one point come to stand in the origin.
 
     Raises:
         ValueError: if the mean axes are degenerate (cameras looking in opposite directions).
     """
     mean = world_from_camera.mean(-3)
-    forward = torch.nn.functional.normalize(mean[..., :3, 2], dim=-1)
-    right = torch.nn.functional.normalize(torch.linalg.cross(mean[..., :3, 1], forward), dim=-1)
-    down = torch.nn.functional.normalize(torch.linalg.cross(forward, right), dim=-1)
-    world_from_mean = rigid(torch.stack([right, down, forward], -1), mean[..., :3, 3])
-    if (right.norm(dim=-1) < 0.5).any() or (forward.norm(dim=-1) < 0.5).any():
+    forward, forward_length = _unit(mean[..., :3, 2])
+    right, right_length = _unit(torch.linalg.cross(mean[..., :3, 1], forward))
+    if torch.minimum(forward_length, right_length).min() < 32 * torch.finfo(mean.dtype).eps:
         raise ValueError("the cameras look in opposite directions: they have no mean camera to normalise to")
-    poses = torch.linalg.inv(world_from_mean)[..., None, :, :] @ world_from_camera
+    down, _ = _unit(torch.linalg.cross(forward, right))
+    mean_from_world = invert_rigid(rigid(torch.stack([right, down, forward], -1), mean[..., :3, 3]))
+    poses = mean_from_world[..., None, :, :] @ world_from_camera
     extent = poses[..., :3, 3].abs().amax((-1, -2))
-    extent = torch.where(extent > 0, extent, torch.ones_like(extent))  # a purely turning camera has no scale
-    poses = poses.clone()
-    poses[..., :3, 3] /= scale * extent[..., None, None]
-    return poses
+    moved = extent > rounding(world_from_camera[..., :3, 3], (-1, -2))
+    extent = torch.where(moved, extent, torch.ones_like(extent))  # cameras that only turn have no scale
+    return rigid(poses[..., :3, :3], poses[..., :3, 3] / (scale * extent[..., None, None]))
+
+
+def _unit(vector: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit vectors and the lengths they had."""
+    return torch.nn.functional.normalize(vector, dim=-1), vector.norm(dim=-1)
 
 
 def _size(like: Tensor, width_px: int, height_px: int) -> Tensor:

@@ -73,7 +73,8 @@ def rotation_from_vector(vector: Tensor) -> Tensor:
     safe = torch.where(small, torch.ones_like(squared), squared)  # keeps the unused branch's gradient finite
     angle = safe.sqrt()
     sine = torch.where(small, 1 - squared / 6, angle.sin() / angle)[..., None, None]
-    versine = torch.where(small, 0.5 - squared / 24, (1 - angle.cos()) / safe)[..., None, None]
+    half = (angle / 2).sin()  # (1 - cos angle) / angle^2, without its cancellation
+    versine = torch.where(small, 0.5 - squared / 24, 2 * half * half / safe)[..., None, None]
     cross = cross_matrix(vector)
     return torch.eye(3, dtype=vector.dtype, device=vector.device) + sine * cross + versine * (cross @ cross)
 
@@ -104,6 +105,6 @@ def look_rotation(forward: Tensor, down: Tensor) -> Tensor:
         forward: [..., 3] viewing direction, not zero.
         down: [..., 3] rough direction of the picture's lower edge, not parallel to `forward`.
     """
-    forward = normalize(forward, dim=-1)
-    right = normalize(torch.linalg.cross(down.expand_as(forward), forward), dim=-1)
+    forward, down = torch.broadcast_tensors(normalize(forward, dim=-1), down)
+    right = normalize(torch.linalg.cross(down, forward), dim=-1)
     return torch.stack([right, torch.linalg.cross(forward, right), forward], -1)

@@ -14,23 +14,25 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from rayzer.geometry.cameras import Cameras, rigid
+from rayzer.geometry.precision import outside_autocast, rounding
 from rayzer.geometry.rotations import (
     look_rotation,
     quaternion_from_rotation,
+    rotation_angle,
     rotation_from_quaternion,
     rotation_from_vector,
 )
 
 
+@outside_autocast
 def interpolate(cameras: Cameras, count: int) -> Cameras:
     """A smooth path through all cameras [n] in their order, n >= 2: `count` cameras, both ends included.
 
     Centres, intrinsics and (sign-aligned) quaternions follow a Catmull-Rom spline with centripetal knots, so the
-    path has a continuous velocity, does not overshoot where cameras stand close together, and moves faster where
-    they stand far apart.
+    path has a continuous velocity, does not overshoot where cameras stand close together or turn on the spot, and
+    moves faster where they stand far apart.
     """
-    if len(cameras.shape) != 1 or len(cameras) < 2:
-        raise ValueError(f"interpolate needs cameras [n] with n >= 2, got {list(cameras.shape)}")
+    _check(cameras, count, least=2)
     pose, quaternions = cameras.world_from_camera, align_signs(quaternion_from_rotation(cameras.rotations))
     knots = _knots(cameras)
     times = torch.linspace(0, 1, count, dtype=knots.dtype, device=knots.device) * knots[-1]
@@ -39,36 +41,38 @@ def interpolate(cameras: Cameras, count: int) -> Cameras:
     return Cameras(rigid(rotation_from_quaternion(quaternion), center), intrinsics)
 
 
+@outside_autocast
 def orbit(cameras: Cameras, count: int, degrees: float = 40.0) -> Cameras:
     """Swing sideways about the point the cameras look at and come back: a closed path of `count` cameras."""
-    start, focus, _ = _start(cameras)
+    start, focus, _ = _start(cameras, count)
     down = start.rotations[:, 1]
     angles = math.radians(degrees) / 2 * torch.sin(_phase(count, start))
     return _turned_about(start, focus, down[None] * angles[:, None])
 
 
+@outside_autocast
 def spiral(cameras: Cameras, count: int, size: float = 0.3, turns: int = 2) -> Cameras:
     """Circle around the starting view while moving in and out, always looking at the focus; closed."""
-    start, focus, radius = _start(cameras)
+    start, focus, radius = _start(cameras, count)
     phase = _phase(count, start)
-    grow = torch.sin(phase / 2)
-    offset = torch.stack(
-        [torch.cos(turns * phase) * grow, torch.sin(turns * phase) * grow, 0.5 * torch.sin(phase)], -1
-    )
+    grow = (1 - torch.cos(phase)) / 2
+    offset = torch.stack([torch.cos(turns * phase) * grow, torch.sin(turns * phase) * grow, 0.5 * torch.sin(phase)], -1)
     return _looking_at(start, focus, start.centers + size * radius * (offset @ start.rotations.mT))
 
 
+@outside_autocast
 def dolly(cameras: Cameras, count: int, size: float = 0.4) -> Cameras:
     """Move straight in and back out by `size` of the distance to the focus; closed."""
-    start, _, radius = _start(cameras)
+    start, _, radius = _start(cameras, count)
     step = (1 - torch.cos(_phase(count, start))) / 2 * size * radius
     centers = start.centers + step[:, None] * start.rotations[:, 2]
     return _cameras(start.rotations.expand(count, 3, 3), centers, start)
 
 
+@outside_autocast
 def wobble(cameras: Cameras, count: int, size: float = 0.12) -> Cameras:
     """A small circle in the picture plane, always looking at the focus; closed. The safest path: little is unseen."""
-    start, focus, radius = _start(cameras)
+    start, focus, radius = _start(cameras, count)
     phase = _phase(count, start)
     offset = torch.stack([torch.sin(phase), 1 - torch.cos(phase), torch.zeros_like(phase)], -1)
     return _looking_at(start, focus, start.centers + size * radius * (offset @ start.rotations.mT))
@@ -83,11 +87,13 @@ PRESETS: dict[str, Callable[[Cameras, int], Cameras]] = {
 }
 
 
+@outside_autocast
 def focus_and_radius(cameras: Cameras) -> tuple[Tensor, Tensor]:
     """The point that cameras [n] look at, and its distance from the middle camera.
 
     The point on the middle camera's axis nearest (in the least-squares sense) to all other optical axes. Where the
-    axes are nearly parallel or meet behind the camera, the distance falls back to twice the spread of the centres.
+    axes are nearly parallel or meet behind the camera, the distance falls back to twice the spread of the centres,
+    and to 1 where all cameras stand in one point.
 
     Returns:
         focus [3] and radius [], both in world units.
@@ -100,7 +106,8 @@ def focus_and_radius(cameras: Cameras) -> tuple[Tensor, Tensor]:
     weight = (slope * slope).sum()
     depth = (slope * offset).sum() / weight.clamp_min(1e-12)
     spread = (cameras.centers - cameras.centers.mean(0)).norm(dim=-1).max()
-    fallback = torch.where(spread > 1e-6, 2 * spread, torch.ones_like(spread))
+    moved = spread > rounding(cameras.centers, (-1, -2))
+    fallback = torch.where(moved, 2 * spread, torch.ones_like(spread))
     good = (weight > 1e-4) & (depth > 0.5 * fallback) & (depth < 20 * fallback)
     radius = torch.where(good, depth, fallback)
     return origin + radius * axis, radius
@@ -140,9 +147,13 @@ def align_signs(quaternions: Tensor) -> Tensor:
 
 
 def _knots(cameras: Cameras) -> Tensor:
-    """Centripetal knots [n]: the square root of the distance moved, plus a little so that they increase."""
-    steps = (cameras.centers[1:] - cameras.centers[:-1]).norm(dim=-1)
-    steps = (steps / steps.mean().clamp_min(1e-9)).sqrt()
+    """Centripetal knots [n]: the square root of the way made, plus a little so that they increase.
+
+    One radian of turning counts as much as the mean distance between neighbours.
+    """
+    distance = (cameras.centers[1:] - cameras.centers[:-1]).norm(dim=-1)
+    turn = rotation_angle(cameras.rotations[1:] @ cameras.rotations[:-1].mT)
+    steps = (distance / distance.mean().clamp_min(torch.finfo(distance.dtype).tiny) + turn).sqrt()
     return torch.cat([steps.new_zeros(1), (steps + 0.1).cumsum(0)])
 
 
@@ -151,7 +162,15 @@ def _phase(count: int, like: Cameras) -> Tensor:
     return torch.arange(count, dtype=like.intrinsics.dtype, device=like.intrinsics.device) * (2 * math.pi / count)
 
 
-def _start(cameras: Cameras) -> tuple[Cameras, Tensor, Tensor]:
+def _check(cameras: Cameras, count: int, least: int) -> None:
+    if len(cameras.shape) != 1 or len(cameras) < least:
+        raise ValueError(f"a camera path needs cameras [n] with n >= {least}, got {list(cameras.shape)}")
+    if count < 1:
+        raise ValueError(f"a camera path needs at least one frame, got {count}")
+
+
+def _start(cameras: Cameras, count: int) -> tuple[Cameras, Tensor, Tensor]:
+    _check(cameras, count, least=1)
     focus, radius = focus_and_radius(cameras)
     return cameras[len(cameras) // 2], focus, radius
 

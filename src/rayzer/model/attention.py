@@ -43,20 +43,21 @@ def _cudnn_applies(query: Tensor) -> bool:
 
 
 @functools.cache
-def cudnn_is_right(dtype: torch.dtype, head_width: int, queries: int, keys: int) -> bool:
+def cudnn_is_right(dtype: torch.dtype, head_width: int, queries: int, keys: int, device: str = "cuda") -> bool:
     """Whether cuDNN's attention and its gradients equal float32 attention at these lengths; run once per process."""
-    generator = torch.Generator("cuda").manual_seed(0)
+    generator = torch.Generator(device).manual_seed(0)
     shapes = [(1, 2, length, head_width) for length in (queries, keys, keys, queries)]
-    q, k, v, upstream = (torch.randn(shape, device="cuda", generator=generator) for shape in shapes)
-    with torch.enable_grad(), torch.autocast("cuda", enabled=False):
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+        q, k, v, upstream = (torch.randn(shape, device=device, generator=generator) for shape in shapes)
         expected = _with_gradients(q, k, v, upstream, torch.float32, SDPBackend.MATH)
         try:
             found = _with_gradients(q, k, v, upstream, dtype, SDPBackend.CUDNN_ATTENTION)
         except RuntimeError as error:
             warnings.warn(f"cuDNN attention is not available ({error}); using the framework's choice", stacklevel=2)
             return False
-    worst = max(float((f.float() - e).abs().max() / e.abs().max()) for f, e in zip(found, expected, strict=True))
-    if not worst <= SELF_TEST_TOLERANCE:  # also catches NaN
+    errors = [(f.float() - e).abs().max() / e.abs().max() for f, e in zip(found, expected, strict=True)]
+    worst = float(torch.stack(errors).max())  # NaN if one of them is (Python's max would lose it)
+    if not worst <= SELF_TEST_TOLERANCE:
         warnings.warn(
             f"cuDNN attention is wrong at {queries} queries and {keys} keys (relative error {worst:.2g}); "
             "using the framework's choice",

@@ -7,6 +7,7 @@ import dataclasses
 from torch import Tensor
 
 from rayzer.errors import InputError
+from rayzer.geometry.cameras import Cameras
 
 
 def check_images(images: Tensor, patch_size: int) -> None:
@@ -20,6 +21,20 @@ def check_images(images: Tensor, patch_size: int) -> None:
         raise InputError(
             f"images are {width}x{height} pixels, but the model's patches are {patch_size}x{patch_size}: "
             "crop or resize to a multiple (rayzer.load_images does)"
+        )
+
+
+def check_cameras(cameras: Cameras, images: Tensor) -> None:
+    """Raise InputError unless there is one camera for each of the images [b, v, ...]."""
+    if cameras.shape != images.shape[:2]:
+        raise InputError(f"{list(images.shape[:2])} images need as many cameras, got {list(cameras.shape)}")
+
+
+def check_positions(positions: Tensor, images: Tensor) -> None:
+    """Raise InputError unless positions [b, v] or [v] number the images [b, v, ...]."""
+    if positions.shape not in (images.shape[:2], images.shape[1:2]):
+        raise InputError(
+            f"positions must be one number per image, {list(images.shape[:2])}, got {list(positions.shape)}"
         )
 
 

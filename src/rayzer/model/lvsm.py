@@ -8,10 +8,9 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from rayzer.errors import InputError
 from rayzer.geometry.cameras import Cameras
 from rayzer.geometry.rays import plucker_map
-from rayzer.model.checks import check_images, check_positive
+from rayzer.model.checks import check_cameras, check_images, check_positive
 from rayzer.model.rayzer import Prediction
 from rayzer.model.renderer import Renderer
 from rayzer.model.scene_encoder import SceneEncoder, SceneTokens
@@ -54,7 +53,8 @@ class LVSMConfig:
 class LVSM(nn.Module):
     """Large view synthesis model with given cameras; no order of the context views matters to it."""
 
-    cameras_are_geometric = True  # they are given
+    estimates_cameras = False  # they are given
+    cameras_are_geometric = True
 
     def __init__(self, config: LVSMConfig):
         super().__init__()
@@ -84,14 +84,15 @@ class LVSM(nn.Module):
         Raises:
             InputError: if the images do not have that form or the cameras are not one per view.
         """
+        check_images(images, self.config.patch_size)
+        check_cameras(cameras, images)
         scene = self.reconstruct(split.context_of(images), split.context_of(cameras))
         return Prediction(self.render(scene, split.target_of(cameras)), cameras)
 
     def reconstruct(self, images: Tensor, cameras: Cameras) -> SceneTokens:
         """The latent scene of context images [b, c, 3, h, w] in [0, 1] taken by `cameras` [b, c]."""
         check_images(images, self.config.patch_size)
-        if cameras.shape != images.shape[:2]:
-            raise InputError(f"{list(images.shape[:2])} images need as many cameras, got {list(cameras.shape)}")
+        check_cameras(cameras, images)
         height, width = images.shape[-2:]
         context = self.context_embedding(torch.cat([2 * images - 1, plucker_map(cameras, height, width)], 2))
         if self.scene_encoder is None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rayzer.geometry.cameras import Cameras
 from rayzer.geometry.rays import plucker_map
 from rayzer.model.camera_estimator import CameraEstimator, CameraHead, CanonicalView, RotationCode
-from rayzer.model.checks import check_images, check_positive
+from rayzer.model.checks import check_cameras, check_images, check_positions, check_positive
 from rayzer.model.renderer import Renderer
 from rayzer.model.scene_encoder import SceneEncoder, SceneTokens, TokenFusion
 from rayzer.model.tokens import PatchEmbedding, PositionCode, initialise_, mlp, token_code
@@ -78,6 +78,7 @@ class Prediction:
 class RayZer(nn.Module):
     """Self-supervised large view synthesis model: pictures in; cameras, a latent scene and new pictures out."""
 
+    estimates_cameras = True
     cameras_are_geometric = False  # the learned cameras serve the renderer; they need not be the true ones
 
     def __init__(self, config: RayZerConfig):
@@ -143,7 +144,9 @@ class RayZer(nn.Module):
         Args:
             positions: [b, c] index of each view in its sequence; 0..c-1 if not given.
         """
-        return self._scene(images, self.tokenize(images, self._positions(images, positions)), cameras)
+        positions = self._positions(images, positions)
+        check_cameras(cameras, images)
+        return self._scene(images, self.tokenize(images, positions), cameras)
 
     def render(self, scene: SceneTokens, cameras: Cameras) -> Tensor:
         """Pictures [b, t, 3, h, w] in [0, 1] of scenes [b] seen by `cameras` [b, t]; each view is independent."""
@@ -158,6 +161,7 @@ class RayZer(nn.Module):
     def _positions(self, images: Tensor, positions: Tensor | None = None) -> Tensor:
         check_images(images, self.config.patch_size)
         if positions is not None:
+            check_positions(positions, images)
             return positions.expand(images.shape[:2])
         return torch.arange(images.shape[1], device=images.device).expand(images.shape[:2])
 

@@ -77,16 +77,19 @@ def to_reference(model: nn.Module) -> dict[str, Tensor]:
 def from_reference(state: Mapping[str, Tensor], model: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
     """A reference state dict under our names, and the names of what is not part of the model.
 
-    A `module.` prefix is dropped. Names that are unknown keep their name, so that a strict load refuses them.
+    A `module.` prefix is dropped. Names that are unknown, or there a second time, stay under a name that a strict
+    load refuses; so do our own names, which no reference file has.
     """
     ours = {reference_name_of(name, model): name for name in model.state_dict()}
     renamed, ignored = {}, []
-    for name, value in state.items():
-        name = name.removeprefix("module.")
+    for full_name, value in state.items():
+        name = full_name.removeprefix("module.")
         if name.startswith(IGNORED_PREFIX):
             ignored.append(name)
+        elif name in ours and ours[name] not in renamed:
+            renamed[ours[name]] = value
         else:
-            renamed[ours.get(name, name)] = value
+            renamed[f"{full_name} in the file"] = value
     return renamed, ignored
 
 

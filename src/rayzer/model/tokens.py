@@ -73,7 +73,7 @@ class PatchEmbedding(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Maps [b, v, c, h, w] -> tokens [b, v, n, d]."""
-        return super().forward(patchify(input, self.patch_size))
+        return super().forward(patchify(input, self.patch_size).to(self.weight.dtype))
 
 
 def initialise_(module: nn.Module, std: float = 0.02) -> None:

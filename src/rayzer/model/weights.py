@@ -13,6 +13,7 @@ import logging
 import pickle
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rayzer.errors import InputError
-from rayzer.files import output_folder, save_tensors
+from rayzer.files import exists, output_folder, save_tensors
 from rayzer.model.lvsm import LVSM, LVSMConfig
 from rayzer.model.rayzer import RayZer, RayZerConfig
 from rayzer.model.reference_names import from_reference, reference_name_of, to_reference
@@ -34,6 +35,18 @@ Model = RayZer | LVSM
 KINDS: dict[str, tuple[type, type]] = {"rayzer": (RayZerConfig, RayZer), "lvsm": (LVSMConfig, LVSM)}
 CONFIG, WEIGHTS, CHECKSUMS = "config.json", "model.safetensors", "SHA256SUMS"
 FORMAT_VERSION = 1
+UNREADABLE = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,  # includes NotImplementedError
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)  # what torch.load and zipfile raise for damaged files
 
 log = logging.getLogger("rayzer")
 
@@ -64,7 +77,7 @@ def load_model(
         InputError: if anything is missing, damaged, or does not fit; the message names file and keys.
     """
     path = Path(source)
-    if not path.exists():
+    if not exists(path):
         path = _from_hub(str(source))
     model = _load_folder(path, config) if path.is_dir() else _load_reference(path, config)
     return model.to(device).eval()
@@ -97,7 +110,7 @@ def save_reference(model: Model, path: Path) -> None:
     """Write a `.pt` file as the reference implementation does: `{"model": state_dict}` under its names.
 
     Raises:
-        InputError: if the reference would compute something else from these weights.
+        InputError: if the reference would compute something else from these weights, or the file cannot be written.
     """
     config = model.config
     square = config.image_height == config.image_width
@@ -110,8 +123,12 @@ def save_reference(model: Model, path: Path) -> None:
     try:
         torch.save({"model": to_reference(model)}, partial)
         partial.replace(path)
+    except (OSError, RuntimeError) as error:  # torch reports a missing folder as a RuntimeError
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: cannot be written ({reason}); choose another name") from None
     finally:
-        partial.unlink(missing_ok=True)
+        if exists(partial):
+            partial.unlink()
 
 
 def file_sha256(path: Path) -> str:
@@ -160,7 +177,7 @@ def read_config(path: Path) -> ModelConfig:
         values = content["model"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a rayzer model configuration ({error!r})") from None
-    if kind not in KINDS or version != FORMAT_VERSION:
+    if not isinstance(kind, str) or kind not in KINDS or version != FORMAT_VERSION:
         raise InputError(f"{path}: kind {kind!r} version {version!r} needs a newer rayzer")
     return build(KINDS[kind][0], values, str(path), "model")
 
@@ -219,26 +236,28 @@ def _needs_config(path: Path) -> str:
 def read_reference_state(path: Path) -> dict[str, Tensor]:
     """The tensors under "model" in a reference `.pt` file, read without running any code from it."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        KeyError,
-        struct.error,
-        zipfile.BadZipFile,
-        AttributeError,
-        TypeError,
-        IndexError,
-    ) as error:
-        reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
-        raise InputError(f"{path}: not a readable reference checkpoint ({reason})") from None
+        damaged = _first_damaged_part(path)
+        content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise InputError(
+            f"{path}: not a checkpoint of tensors; it is damaged, or holds objects that could run code (never loaded)"
+        ) from None
+    except UNREADABLE:
+        raise InputError(f"{path}: not a readable reference checkpoint; copy or download it again") from None
+    if damaged:
+        raise InputError(f"{path}: damaged, {damaged} does not match its checksum; copy or download it again")
     state = content.get("model") if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f'{path}: not a reference checkpoint, it has no state dict under "model"')
     return dict(state)
+
+
+def _first_damaged_part(path: Path) -> str | None:
+    """The first part of a `torch.save` file whose checksum is wrong (torch does not look); old files have none."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as file:
+        return file.testzip()
 
 
 def _empty(config: ModelConfig) -> Model:
@@ -261,7 +280,7 @@ def _load_strictly(model: Model, state: dict[str, Tensor], path: Path, names: di
     if any(problems.values()):
         told = "; ".join(f"{len(keys)} {what}: {_few(keys)}" for what, keys in problems.items() if keys)
         raise InputError(f"{path}: does not fit the configuration, {told}")
-    wrong = [name for name, value in state.items() if not value.is_floating_point()]
+    wrong = [names.get(name, name) for name, value in state.items() if not value.is_floating_point()]
     if wrong:
         raise InputError(f"{path}: not floating point: {_few(wrong)}")
     model.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
@@ -307,7 +326,7 @@ def peek_config(source: str | Path, config: str | Path | ModelConfig | None = No
         return resolve_config(config)
     if path.is_dir():
         return read_config(path / CONFIG)
-    if path.exists():
+    if exists(path):
         raise InputError(_needs_config(path))
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError

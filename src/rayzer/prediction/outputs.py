@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from rayzer.data.camera_path import CameraPath, write_camera_path
 from rayzer.data.exchange import frames_from_cameras
-from rayzer.data.images import open_photo
+from rayzer.data.images import IMAGE_SUFFIXES, open_photo
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources.colmap import write_colmap
 from rayzer.data.sources.nerfstudio import write_transforms
@@ -101,7 +102,8 @@ def write_originals(encoded: EncodedScene, scene: Scene, indices: Sequence[int],
     frames = []
     for view in first_views:
         source = scene.frames[indices[view]]
-        name = _unique(Path(source.name).name, {frame.name for frame in frames})
+        stem = source.name if isinstance(source.pixels, Path) else f"{_stem(source.name)}.png"
+        name = _unique(Path(stem).name, {frame.name for frame in frames})
         picture = _copy(source, folder / IMAGES / name)
         frames.append(_original_frame(encoded, view, source, picture))
     write_transforms(folder / "transforms.json", frames, note)
@@ -150,7 +152,6 @@ def _original_frame(encoded: EncodedScene, view: int, source: Frame, picture: Pa
 def _copy(source: Frame, destination: Path) -> Path:
     """Put the upright photo there; its bytes are kept where it is stored upright in a format that others read."""
     if isinstance(source.pixels, np.ndarray):
-        destination = destination.with_suffix(".png")
         Image.fromarray(source.pixels).save(destination)
         return destination
     suffix = source.pixels.suffix.lower()
@@ -171,8 +172,10 @@ def _unique(name: str, taken: set[str]) -> str:
 
 
 def _stem(name: str) -> str:
-    """A short file name for a view called `name`."""
-    return Path(name.replace("\\", "/")).stem[:80] or "view"
+    """A short file name for a view called `name`, without blanks, which COLMAP's text format cannot hold."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    stem = path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
+    return re.sub(r"\s+", "_", stem)[:80]
 
 
 def _save(image: Tensor, path: Path) -> None:

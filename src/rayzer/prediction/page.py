@@ -70,7 +70,7 @@ def write_page(
         notices=_notices(scene, checkpoint),
         downloads=[download for download in DOWNLOADS if (folder / download.path).exists()],
         facts=_facts(scene, checkpoint, runtime, seconds),
-        cameras_given=checkpoint.model.cameras_are_geometric,
+        cameras_given=not checkpoint.model.estimates_cameras,
     )
     write_prediction_page(folder / "index.html", page)
 

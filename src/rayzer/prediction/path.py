@@ -56,15 +56,19 @@ class PathRequest:
     def cameras(self, views: Cameras, height: int, width: int) -> Cameras:
         """The path [frames] among the cameras of the views [v], for pictures of the given size.
 
-        A file keeps its vertical field of view; its aspect gives way to that of the pictures.
+        The principal point is the centre of every picture. A file keeps its vertical field of view; its aspect gives
+        way to that of the pictures.
         """
         if self.preset is not None:
-            return PRESETS[self.preset](views, self.frames)
-        assert self.file is not None
-        fy = self.file.cameras.intrinsics[:, 1].float()
+            way = PRESETS[self.preset](views, self.frames)
+            fx, fy = way.intrinsics[:, 0], way.intrinsics[:, 1]
+        else:
+            assert self.file is not None
+            way = self.file.cameras.to(torch.float32)
+            fy = way.intrinsics[:, 1]
+            fx = fy * height / width
         half = torch.full_like(fy, 0.5)
-        pose = self.file.cameras.world_from_camera.float()
-        return Cameras(pose, torch.stack([fy * height / width, fy, half, half], -1))
+        return Cameras(way.world_from_camera, torch.stack([fx, fy, half, half], -1))
 
     @property
     def goes_back(self) -> bool:

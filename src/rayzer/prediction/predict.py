@@ -173,7 +173,7 @@ def predict_encoded(
 
 def camera_note(checkpoint: Checkpoint) -> str:
     """What every file with cameras says about them."""
-    if checkpoint.model.cameras_are_geometric:
+    if not checkpoint.model.estimates_cameras:
         return "The cameras were given with the photos, moved and scaled to fit the model; scale is arbitrary."
     return (
         "Cameras as this checkpoint needs them to render: a learned frame that need not be geometric. Do not measure "

@@ -106,9 +106,7 @@ def _encode(path: Path, pictures: Iterable[np.ndarray], size: tuple[int, ...], f
 
 
 def _stream(container: av.container.OutputContainer, size: tuple[int, ...], fps: float) -> VideoStream:
-    stream = container.add_stream(
-        "libx264", rate=Fraction(fps).limit_denominator(1001), options=ENCODER_OPTIONS
-    )
+    stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=ENCODER_OPTIONS)
     stream.height, stream.width = size
     stream.pix_fmt = "yuv420p"
     context = stream.codec_context

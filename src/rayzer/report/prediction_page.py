@@ -151,9 +151,7 @@ class PredictionPage:
         """Cameras of the views, then the true ones, and the path of the fly-through."""
         cameras = [_predicted_camera(view) for view in self.views]
         cameras += [
-            _true_camera(view, pose)
-            for view in self.views
-            if (pose := view.true_world_from_camera) is not None
+            _true_camera(view, pose) for view in self.views if (pose := view.true_world_from_camera) is not None
         ]
         return CameraPlot(cameras, self.fly_through.path if self.fly_through else ())
 

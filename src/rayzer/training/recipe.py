@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
+
+from rayzer.errors import InputError
+
+
+def _require(name: str, value: Any, holds: bool, form: str) -> None:
+    if not holds:
+        raise InputError(f"training.{name} = {value}: must be {form}")
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,15 @@ class OptimizerConfig:
     skip_norm: float = 2.0
     skip_after: int = 100
 
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "final_learning_rate", "weight_decay"):
+            value = getattr(self, name)
+            _require(f"optimizer.{name}", value, 0 <= value < math.inf, "a finite number of at least 0")
+        _require("optimizer.warmup_steps", self.warmup_steps, self.warmup_steps >= 0, "at least 0")
+        _require("optimizer.betas", self.betas, all(0 <= beta < 1 for beta in self.betas), "at least 0 and below 1")
+        for name in ("eps", "clip_norm", "skip_norm"):
+            _require(f"optimizer.{name}", getattr(self, name), getattr(self, name) > 0, "above 0")
+
 
 @dataclass(frozen=True)
 class LossConfig:
@@ -38,6 +56,11 @@ class LossConfig:
     mse: float = 1.0
     perceptual: float = 0.2
     lpips: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("mse", "perceptual", "lpips"):
+            value = getattr(self, name)
+            _require(f"loss.{name}", value, 0 <= value < math.inf, "a finite number of at least 0")
 
 
 @dataclass(frozen=True)
@@ -53,6 +76,12 @@ class ViewConfig:
     start_distance: tuple[int, int] = (48, 64)
     end_distance: tuple[int, int] = (64, 96)
     curriculum_steps: int = 30_000
+
+    def __post_init__(self) -> None:
+        for name in ("start_distance", "end_distance"):
+            smallest, largest = getattr(self, name)
+            _require(f"views.{name}", [smallest, largest], 1 <= smallest <= largest, "[smallest, largest], from 1 on")
+        _require("views.curriculum_steps", self.curriculum_steps, self.curriculum_steps >= 0, "at least 0")
 
 
 @dataclass(frozen=True)
@@ -73,3 +102,8 @@ class TrainingConfig:
     optimizer: OptimizerConfig = OptimizerConfig()
     loss: LossConfig = LossConfig()
     views: ViewConfig = ViewConfig()
+
+    def __post_init__(self) -> None:
+        _require("steps", self.steps, self.steps >= 1, "at least 1")
+        _require("checkpoint_every", self.checkpoint_every, self.checkpoint_every >= 1, "at least 1")
+        _require("output_dir", self.output_dir, bool(self.output_dir.strip()), "the name of a folder")

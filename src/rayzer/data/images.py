@@ -1,0 +1,255 @@
+"""Photos: reading them safely, and resizing and cropping them exactly as the reference does.
+
+A picture that cannot be used is an `InputError` of one line that names the file and says what to do. The
+size of a picture is checked in its header, before anything is decoded: 20 kB can hold 169 megapixels.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from rayzer.errors import InputError
+
+MAX_PIXELS = 120_000_000
+MAX_ASPECT = 64
+IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".gif", ".bmp", ".tif", ".tiff"))
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # not TIFF: its decoder writes on stderr by itself
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_LYING_ON_ITS_SIDE = (5, 6, 7, 8)
+
+
+@dataclass(frozen=True)
+class PhotoHeader:
+    """What the header of a photo says.
+
+    Attributes:
+        width_px, height_px: size of the upright picture (after EXIF rotation).
+        taken: EXIF time of exposure `YYYY:MM:DD HH:MM:SS` (it sorts as text), or None.
+    """
+
+    width_px: int
+    height_px: int
+    taken: str | None
+
+
+def open_photo(path: Path | str) -> Image.Image:
+    """Decode one photo as an upright 8-bit RGB picture.
+
+    EXIF orientation is applied, transparent parts become white, and grey, palette, CMYK and 16-bit
+    pictures are converted. Animations give their first picture.
+
+    Raises:
+        InputError: if the file is missing, damaged, too large or in a format that is not read.
+    """
+    with _opened(Path(path)) as image:
+        orientation = _exif(image)[0]
+        image.load()
+        rgb = _to_rgb(image)
+        return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
+
+
+def photo_size(path: Path | str) -> tuple[int, int]:
+    """Width and height in pixels of the upright photo, from its header only.
+
+    Raises:
+        InputError: as `open_photo`, as far as the header tells.
+    """
+    header = read_header(path)
+    return header.width_px, header.height_px
+
+
+def read_header(path: Path | str) -> PhotoHeader:
+    """Size and time of a photo without decoding it.
+
+    Raises:
+        InputError: as `open_photo`, as far as the header tells.
+    """
+    with _opened(Path(path)) as image:
+        width, height = image.size
+        orientation, taken = _exif(image)
+        if orientation in _LYING_ON_ITS_SIDE:
+            width, height = height, width
+        return PhotoHeader(width, height, taken)
+
+
+@dataclass(frozen=True)
+class ImageFit:
+    """How a picture was resized and then cropped. All lengths are whole pixels.
+
+    Attributes:
+        source_width_px, source_height_px: the picture as stored (upright).
+        resized_width_px, resized_height_px: after resizing, before the crop.
+        left_px, top_px: the crop's first column and row in the resized picture.
+        width_px, height_px: size of the crop, which is the fitted picture.
+    """
+
+    source_width_px: int
+    source_height_px: int
+    resized_width_px: int
+    resized_height_px: int
+    left_px: int
+    top_px: int
+    width_px: int
+    height_px: int
+
+    def intrinsics_to_fitted(self, fxfycxcy_px) -> np.ndarray:
+        """Pinhole intrinsics `fx, fy, cx, cy` [..., 4] of the source -> float64 of the fitted picture."""
+        return np.asarray(fxfycxcy_px, np.float64) * self._scale - self._offset
+
+    def intrinsics_to_source(self, fxfycxcy_px) -> np.ndarray:
+        """Pinhole intrinsics `fx, fy, cx, cy` [..., 4] of the fitted picture -> float64 of the source."""
+        return (np.asarray(fxfycxcy_px, np.float64) + self._offset) / self._scale
+
+    def apply(self, image: Image.Image) -> np.ndarray:
+        """Resize (Lanczos) and crop an RGB picture of the source's size -> uint8 [height_px, width_px, 3].
+
+        Raises:
+            ValueError: if the picture does not have the source's size.
+        """
+        if image.size != (self.source_width_px, self.source_height_px):
+            expected = f"{self.source_width_px}x{self.source_height_px}"
+            raise ValueError(f"the picture has {image.width}x{image.height} pixels, expected {expected}")
+        # resize(box=...) would be cheaper, but rounds otherwise than resizing the whole picture
+        resized = image.resize((self.resized_width_px, self.resized_height_px), Image.Resampling.LANCZOS)
+        right, bottom = self.left_px + self.width_px, self.top_px + self.height_px
+        return np.asarray(resized.crop((self.left_px, self.top_px, right, bottom)))
+
+    @property
+    def _scale(self) -> np.ndarray:
+        x = self.resized_width_px / self.source_width_px
+        y = self.resized_height_px / self.source_height_px
+        return np.array([x, y, x, y])
+
+    @property
+    def _offset(self) -> np.ndarray:
+        return np.array([0.0, 0.0, self.left_px, self.top_px])
+
+
+def fit_square(source_width: int, source_height: int, image_size: int, patch_size: int) -> ImageFit:
+    """Fit a picture into a square of `image_size` pixels: the short side is resized, the long one cropped.
+
+    Raises:
+        ValueError: as `fit_cover`.
+    """
+    return fit_cover(source_width, source_height, image_size, image_size, patch_size)
+
+
+def fit_cover(source_width: int, source_height: int, width: int, height: int, patch_size: int) -> ImageFit:
+    """Resize a picture until it covers `width` x `height` pixels, then crop its centre.
+
+    The side that sticks out is rounded to whole patches before the crop, as the reference does it (SPEC
+    section 7, "Images"); so fx and fy are scaled by slightly different factors.
+
+    Raises:
+        ValueError: if a size is not positive or the target is not made of whole patches.
+    """
+    if min(source_width, source_height, width, height, patch_size) < 1:
+        raise ValueError("image and patch sizes must be positive")
+    if width % patch_size or height % patch_size:
+        raise ValueError(f"an image of {width}x{height} pixels is not made of whole patches of {patch_size}")
+    if source_width * height >= width * source_height:
+        resized_width = _long_side(height, source_height, source_width, patch_size, at_least=width)
+        resized_height = height
+    else:
+        resized_width = width
+        resized_height = _long_side(width, source_width, source_height, patch_size, at_least=height)
+    left, top = (resized_width - width) // 2, (resized_height - height) // 2
+    return ImageFit(source_width, source_height, resized_width, resized_height, left, top, width, height)
+
+
+def _long_side(target: int, source: int, source_long: int, patch_size: int, at_least: int) -> int:
+    # The order of the floating-point operations and Python's round (ties to even) are the reference's.
+    # With patches of 1 or 2 pixels, int() of a product just below a whole number would be too short to crop.
+    return max(round(int(target / source * source_long) / patch_size) * patch_size, at_least)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An opened, not yet decoded picture of acceptable size; whatever goes wrong with it is an InputError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow only warns of huge pictures (we refuse) and odd EXIF
+            with Image.open(path, formats=_formats(path)) as image:
+                _check_size(path, *image.size)
+                yield image
+    except InputError:
+        raise
+    except Exception as error:  # damaged files make Pillow raise nearly everything, MemoryError included
+        raise InputError(f"{path}: {_explain(error)}") from error
+
+
+def _formats(path: Path) -> tuple[str, ...]:
+    """The formats that may be tried; HEIC is told by its content, because many are named .jpg."""
+    with path.open("rb") as file:
+        start = file.read(12)
+    if start[4:8] != b"ftyp" or start[8:12] not in _HEIF_BRANDS:
+        return _FORMATS
+    try:
+        import pillow_heif
+    except ImportError:
+        message = 'is a HEIC photo; install HEIC support with `pip install "rayzer[heic]"` or save it as JPEG'
+        raise InputError(f"{path}: {message}") from None
+    pillow_heif.register_heif_opener()
+    return ("HEIF",)
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        limit = f"more than the {MAX_PIXELS // 1_000_000} megapixels that are read"
+        raise InputError(f"{path}: has {width}x{height} pixels, {limit}; save a smaller copy")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        limit = f"one side more than {MAX_ASPECT} times the other"
+        raise InputError(f"{path}: has {width}x{height} pixels, {limit}; crop it or leave it out")
+
+
+def _explain(error: Exception) -> str:
+    match error:
+        case FileNotFoundError():
+            return "there is no such file; check the path"
+        case IsADirectoryError():
+            return "is a folder, not a picture; give a file"
+        case PermissionError():
+            return "may not be read; check its permissions"
+        case UnidentifiedImageError():
+            return "is not a picture in a format that is read; save it as JPEG or PNG"
+        case Image.DecompressionBombError():
+            return f"has more than the {MAX_PIXELS // 1_000_000} megapixels that are read; save a smaller copy"
+    detail = " ".join(str(error).split()) or type(error).__name__
+    return f"is damaged or cannot be decoded ({detail}); copy it again, or save it as 8-bit JPEG or PNG"
+
+
+def _exif(image: Image.Image) -> tuple[int, str | None]:
+    """EXIF orientation (1 when there is none) and time of exposure, without decoding the picture."""
+    with suppress(Exception):  # broken EXIF does not make a broken picture
+        exif = Image.Image.getexif(image)  # PngImageFile.getexif would decode the whole picture
+        taken = str(exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal, ""))
+        known = re.fullmatch(r"[12]\d{3}:\d\d:\d\d \d\d:\d\d:\d\d", taken)
+        return exif.get(ExifTags.Base.Orientation, 1), taken if known else None
+    return 1, None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):  # convert("RGB") would clip to white instead of scaling
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")

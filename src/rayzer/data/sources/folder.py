@@ -1,0 +1,77 @@
+"""A folder of photos: read in natural order, broken files set aside and named."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+from rayzer.data.images import IMAGE_SUFFIXES, PhotoHeader, read_header
+from rayzer.data.scenes import Frame, Scene
+from rayzer.errors import InputError
+
+
+def read_folder(path: Path | str) -> Scene:
+    """Photos of `path`, or of `path/images` where there are some, in natural order (frame2 < frame10).
+
+    Only headers are read: a photo that is damaged further on is found when it is decoded. Hidden files and
+    files that are not named like pictures are no part of the scene. Photos whose header cannot be read are
+    in `Scene.skipped`. The scene may have any number of frames, even none.
+
+    Raises:
+        InputError: if there is no such folder.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise InputError(f"{path}: there is no such folder; check the path")
+    folder, photos = _find_photos(path)
+    frames, headers, skipped = [], [], []
+    for photo in photos:
+        try:
+            header = read_header(photo)
+        except InputError as error:
+            skipped.append((photo, str(error)))
+            continue
+        frames.append(Frame(photo.name, photo, header.width_px, header.height_px))
+        headers.append(header)
+    name = (folder.resolve().parent if folder.name == "images" else folder.resolve()).name
+    return Scene(name, tuple(frames), path, _notes(headers), tuple(skipped))
+
+
+def natural_key(name: str) -> tuple:
+    """Sort key that orders numbers in names by value and ignores case: frame2 < Frame10 < frame11."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return [int(part) if part.isdecimal() else part for part in parts], name
+
+
+def _find_photos(path: Path) -> tuple[Path, list[Path]]:
+    for folder in (path / "images", path):
+        if folder.is_dir() and (photos := _photos(folder)):
+            return folder, photos
+    return path, []
+
+
+def _photos(folder: Path) -> list[Path]:
+    try:
+        photos = [path for path in folder.iterdir() if _is_photo(path)]
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
+    return sorted(photos, key=lambda path: natural_key(path.name))
+
+
+def _is_photo(path: Path) -> bool:
+    # names with a leading dot are hidden files and the "._" companions that macOS leaves on other disks
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _notes(headers: list[PhotoHeader]) -> tuple[str, ...]:
+    notes = []
+    times = [header.taken for header in headers if header.taken]
+    if len(times) == len(headers) and any(later < earlier for earlier, later in pairwise(times)):
+        notes.append(
+            "The photos are ordered by file name, which is not the order in which they were taken. "
+            "Rename them if the order of exposure is the better one."
+        )
+    if len({(header.width_px, header.height_px) for header in headers}) > 1:
+        notes.append("The photos differ in size; photos taken with one camera and zoom give the best cameras.")
+    return tuple(notes)

@@ -1,0 +1,133 @@
+"""RayZer scenes: a folder with `opencv_cameras.json`, a list of pictures and their cameras (if known)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rayzer.data.images import photo_size
+from rayzer.data.scenes import Frame, Scene
+from rayzer.data.strict_json import finite_float, inner_path, load_json, rigid_matrix, side_px
+from rayzer.errors import InputError
+
+FILE_NAME = "opencv_cameras.json"
+
+_INTRINSICS = ("fx", "fy", "cx", "cy")
+_POSE = ("w2c",)
+
+
+def read_rayzer_json(path: Path | str, allow_outside: bool = False) -> Scene:
+    """Read `{"scene_name", "frames": [{"file_path", "fx", "fy", "cx", "cy", "w2c", "w", "h"}, ...]}`.
+
+    `file_path` is relative to the file. Intrinsics are pixels of the stored picture, `w2c` is 4x4
+    camera-from-world with OpenCV axes. Each of the two is in all frames or in none. Sizes `w`, `h` are taken
+    from the pictures' headers where absent. A frame's number is its position in `frames`, from 0.
+
+    Args:
+        path: the JSON file.
+        allow_outside: follow paths that leave the file's folder.
+
+    Raises:
+        InputError: naming the file and, where it is about one, the frame and the key.
+    """
+    path = Path(path)
+    data = load_json(path)
+    entries = data.get("frames")
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(f"{path}: 'frames' must be a list of at least one object; is this a scene file?")
+    name = data.get("scene_name", path.resolve().parent.name)
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(f"{path}: 'scene_name' must be a text that is not empty")
+    for keys in (_INTRINSICS, _POSE):
+        _check_all_or_none(path, entries, keys)
+    frames = [_frame(path, number, entry, allow_outside) for number, entry in enumerate(entries)]
+    if len({frame.name for frame in frames}) < len(frames):  # the same file name in several folders
+        frames = [replace(frame, name=entry["file_path"]) for frame, entry in zip(frames, entries, strict=True)]
+    return Scene(name, tuple(frames), path)
+
+
+def write_rayzer_json(scene: Scene, folder: Path | str) -> Path:
+    """Write `folder/opencv_cameras.json` for pictures that already lie in `folder`; returns its path.
+
+    Raises:
+        ValueError: if a frame has no picture file in `folder`, or if cameras are known for some frames only.
+    """
+    folder = Path(folder)
+    entries = [_entry(frame, folder) for frame in scene.frames]
+    if len({frozenset(entry) for entry in entries}) > 1:
+        raise ValueError("intrinsics and poses must each be known for all frames or for none")
+    target = folder / FILE_NAME
+    unfinished = target.with_name(f".{FILE_NAME}.partial")
+    unfinished.write_text(json.dumps({"scene_name": scene.name, "frames": entries}, allow_nan=False), encoding="utf-8")
+    unfinished.replace(target)
+    return target
+
+
+def _check_all_or_none(path: Path, entries: list[dict[str, Any]], keys: tuple[str, ...]) -> None:
+    if not any(key in entry for entry in entries for key in keys):
+        return
+    for number, entry in enumerate(entries):
+        for key in keys:
+            if key not in entry:
+                what = f"{'/'.join(keys)} must be in all frames or in none"
+                raise InputError(f"{path}: frame {number}: has no {key!r}; {what}")
+
+
+def _frame(path: Path, number: int, entry: dict[str, Any], allow_outside: bool) -> Frame:
+    where = f"{path}: frame {number}"
+    picture = inner_path(path.parent, entry.get("file_path"), f"{where}: file_path", allow_outside=allow_outside)
+    width, height = _size(picture, entry, where)
+    return Frame(
+        picture.name,
+        picture,
+        width,
+        height,
+        fxfycxcy_px=_intrinsics(entry, where) if "fx" in entry else None,
+        world_from_camera=_pose(entry["w2c"], f"{where}: w2c") if "w2c" in entry else None,
+    )
+
+
+def _size(picture: Path, entry: dict[str, Any], where: str) -> tuple[int, int]:
+    if not _is_file(picture):
+        raise InputError(f"{where}: there is no picture {entry['file_path']!r}; restore it or remove the frame")
+    if "w" in entry and "h" in entry:  # saves opening every picture; checked when one is decoded
+        return side_px(entry["w"], f"{where}: w"), side_px(entry["h"], f"{where}: h")
+    try:
+        return photo_size(picture)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than the file system has
+        return False
+
+
+def _intrinsics(entry: dict[str, Any], where: str) -> tuple[float, float, float, float]:
+    fx, fy, cx, cy = (finite_float(entry[key], f"{where}: {key}") for key in _INTRINSICS)
+    for key, focal_px in (("fx", fx), ("fy", fy)):
+        if focal_px <= 0:
+            raise InputError(f"{where}: {key}: a focal length must be positive, got {focal_px:g}")
+    return fx, fy, cx, cy
+
+
+def _pose(value: object, where: str) -> np.ndarray:
+    return np.linalg.inv(rigid_matrix(value, where))
+
+
+def _entry(frame: Frame, folder: Path) -> dict[str, Any]:
+    if not isinstance(frame.pixels, Path):
+        raise ValueError(f"frame {frame.name!r} has no picture file; write the picture first")
+    picture = frame.pixels.absolute().relative_to(folder.absolute())
+    entry: dict[str, Any] = {"file_path": picture.as_posix(), "w": frame.width_px, "h": frame.height_px}
+    if frame.fxfycxcy_px is not None:
+        entry |= dict(zip(_INTRINSICS, map(float, frame.fxfycxcy_px), strict=True))
+    if frame.world_from_camera is not None:
+        entry["w2c"] = np.linalg.inv(frame.world_from_camera).tolist()
+    return entry

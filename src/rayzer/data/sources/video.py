@@ -1,0 +1,106 @@
+"""Videos: frames chosen evenly in time, decoded in a child process that may crash."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Timer
+
+import numpy as np
+
+from rayzer.data.scenes import Frame, Scene
+from rayzer.errors import InputError
+
+SILENCE_S = 60.0
+
+_PROGRAM = Path(__file__).with_name("video_decoder.py")
+
+
+def read_video(path: Path | str, count: int, progress: Callable[[int, int], object] | None = None) -> Scene:
+    """At most `count` frames of a video, evenly spaced in time, the first and the last included.
+
+    A video with fewer frames gives each of them once. Rotation metadata is applied. Only the chosen frames
+    are kept, as decoded pixels; they are named by their time ("1.500s").
+
+    Args:
+        path: the video file.
+        count: how many frames, at least 1.
+        progress: called as `progress(frames so far, count)` while the video is decoded.
+
+    Raises:
+        InputError: if the file is no video, is damaged, ends before it should or is too large.
+        ValueError: if `count` is less than 1.
+    """
+    path = Path(path)
+    if count < 1:
+        raise ValueError(f"at least one frame must be chosen, got count={count}")
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; check the path")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: is empty; copy it again")
+    with TemporaryDirectory(prefix="rayzer-video-") as folder:
+        report = _decode(path, count, Path(folder), progress)
+        frames = tuple(_frame(time_s, file) for time_s, file in zip(report["times_s"], _files(folder), strict=True))
+    return Scene(path.stem, frames, path, tuple(report["notes"]))
+
+
+def _files(folder: str) -> list[Path]:
+    return sorted(Path(folder).glob("*.npy"))
+
+
+def _frame(time_s: float, file: Path) -> Frame:
+    pixels = np.load(file, allow_pickle=False)
+    return Frame(f"{time_s:.3f}s", pixels, pixels.shape[1], pixels.shape[0], time_s=time_s)
+
+
+def _decode(path: Path, count: int, folder: Path, progress: Callable[[int, int], object] | None) -> dict:
+    """Run the decoder to its last line; frames lie in `folder` then."""
+    # Run by its file, so that this package (and torch) is not imported; with -P, so that nothing beside the
+    # file is taken for a library.
+    command = [sys.executable, "-P", str(_PROGRAM), str(path.resolve()), str(count), str(folder)]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # each thread would reserve address space
+    line: dict = {}
+    with (
+        (folder / "stderr.txt").open("wb") as stderr,
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, env=environment
+        ) as child,
+    ):
+        for line in _lines(child):
+            if progress and "done" in line:
+                progress(line["done"], count)
+    if "fault" in line:
+        raise InputError(f"{path}: {line['fault']}")
+    if child.returncode != 0 or "times_s" not in line:
+        raise InputError(f"{path}: {_failure(child.returncode, folder)}; copy it again or re-encode it")
+    return line
+
+
+def _lines(child: subprocess.Popen[bytes]) -> Iterator[dict]:
+    """The child's lines of JSON as they come; a child that is silent for too long is killed."""
+    assert child.stdout is not None
+    while True:
+        watchdog = Timer(SILENCE_S, child.kill)
+        watchdog.start()
+        text = child.stdout.readline()
+        watchdog.cancel()
+        if not text:
+            return
+        with suppress(ValueError):
+            line = json.loads(text)
+            if isinstance(line, dict):
+                yield line
+
+
+def _failure(returncode: int, folder: Path) -> str:
+    if returncode < 0:
+        return f"the decoder crashed or was stopped ({signal.Signals(-returncode).name})"
+    errors = (folder / "stderr.txt").read_text(errors="replace").splitlines()
+    return f"the decoder failed ({errors[-1] if errors else f'exit code {returncode}'})"
