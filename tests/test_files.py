@@ -15,11 +15,13 @@ def files(folder):
     return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def write(folder, content, overwrite=False):
+def write(folder, content, overwrite=False, error=None):
     with output_folder(folder, overwrite) as staging:
         for name, text in content.items():
             (staging / name).parent.mkdir(parents=True, exist_ok=True)
             (staging / name).write_text(text)
+        if error is not None:
+            raise error
 
 
 def message(function, *args):
@@ -45,18 +47,16 @@ def test_nothing_is_there_before_the_end(tmp_path):
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_an_error_leaves_nothing(tmp_path, error):
-    with pytest.raises(error), output_folder(tmp_path / "out") as staging:
-        (staging / "x").write_text("1")
-        raise error
+    with pytest.raises(error):
+        write(tmp_path / "out", {"x": "1"}, error=error)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_error_leaves_what_was_there(tmp_path):
     out = tmp_path / "out"
     write(out, {"x": "old"})
-    with pytest.raises(RuntimeError), output_folder(out, overwrite=True) as staging:
-        (staging / "x").write_text("new")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        write(out, {"x": "new"}, overwrite=True, error=RuntimeError)
     assert files(out) == {"x": "old"}
     assert [entry.name for entry in out.iterdir()] == ["x"]
 

@@ -38,7 +38,7 @@ def slow_twin(features, a, b):
     mean = torch.tensor([123.68, 116.779, 103.939]).reshape(1, 3, 1, 1)
     a, b = a * 255 - mean, b * 255 - mean
     total = (a - b).abs().mean()
-    for index, layer in enumerate(features):
+    for index, layer in enumerate(features[:32]):
         a, b = layer(a), layer(b)
         if index in TAPS:
             total = total + (a - b).abs().mean() / TAPS[index]
