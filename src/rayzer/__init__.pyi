@@ -1,6 +1,9 @@
 from . import evaluation as evaluation
 from . import geometry as geometry
 from . import losses as losses
+from .data.views import Views as Views
+from .data.views import load_images as load_images
+from .data.views import load_views as load_views
 from .errors import InputError as InputError
 from .geometry.cameras import Cameras as Cameras
 from .model.lvsm import LVSM as LVSM

@@ -39,7 +39,7 @@ def output_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
     existed = folder.exists()
     staging = folder / PARTIAL
     try:
-        shutil.rmtree(staging, ignore_errors=True)
+        _remove(staging)
         staging.mkdir(parents=True)
     except OSError as error:
         raise _unwritable(folder, error) from None
@@ -89,6 +89,14 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str
 
 
 def _replace(source: Path, destination: Path) -> None:
-    if destination.is_dir() and not destination.is_symlink():
-        shutil.rmtree(destination)
+    if source.is_dir() or (destination.is_dir() and not destination.is_symlink()):
+        _remove(destination)
     source.replace(destination)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link (not what it points to) or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    elif path.is_symlink() or path.exists():
+        path.unlink()

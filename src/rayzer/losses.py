@@ -49,13 +49,14 @@ class PerceptualLoss(nn.Module):
 
 def _vgg19_features(state: Mapping[str, Tensor]) -> nn.Sequential:
     """Stages of named convolutions, up to relu5_2."""
-    stages, index = [], 0
+    stages, index, channels = [], 0, 3
     for stage, count in enumerate(VGG19_LAYERS):
         layers: dict[str, nn.Module] = {"pool": nn.AvgPool2d(2)} if stage else {}
         for number in range(1, count + 1):
             if stage < 4 or number <= 2:
-                layers[f"conv_{number}"] = _convolution(state, f"features.{index}")
-                layers[f"relu_{number}"] = nn.ReLU()
+                convolution = _convolution(state, f"features.{index}", channels)
+                layers |= {f"conv_{number}": convolution, f"relu_{number}": nn.ReLU()}
+                channels = convolution.out_channels
             index += 2
         index += 1
         stages.append(_named(layers))
@@ -69,12 +70,12 @@ def _named(layers: dict[str, nn.Module]) -> nn.Sequential:
     return module
 
 
-def _convolution(state: Mapping[str, Tensor], name: str) -> nn.Conv2d:
+def _convolution(state: Mapping[str, Tensor], name: str, channels: int) -> nn.Conv2d:
     try:
         weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
     except KeyError as error:
         raise ValueError(f"not a VGG-19 state dict of torchvision's: {error} is missing") from None
-    if weight.ndim != 4 or weight.shape[2:] != (3, 3) or bias.shape != weight.shape[:1]:
+    if weight.ndim != 4 or weight.shape[1:] != (channels, 3, 3) or bias.shape != weight.shape[:1]:
         raise ValueError(f"{name} has shapes {list(weight.shape)}, {list(bias.shape)}: not a VGG-19 state dict")
     layer = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1)
     with torch.no_grad():

@@ -55,18 +55,18 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
 def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
     """Nested values from `a.b=1`, `a.b = 1`, `a.b= 1` or `a.b =1`, each value read as YAML."""
     joined: list[str] = []
-    for word in words:
+    for word in map(str.strip, words):
         is_value = joined and joined[-1].endswith("=") and joined[-1].count("=") == 1
         if joined and (is_value or word.startswith("=")):
             joined[-1] += word
         else:
             joined.append(word)
-    for word in joined:
-        key, equals, value = word.partition("=")
-        if not (key and equals and value):
+    pairs = [[part.strip() for part in word.partition("=")] for word in joined]
+    for word, parts in zip(joined, pairs, strict=True):
+        if not all(parts):
             raise InputError(f"{word}: overrides have the form key=value, e.g. training.steps=1000")
     try:
-        return _plain(OmegaConf.from_dotlist(joined))
+        return _plain(OmegaConf.from_dotlist(["".join(parts) for parts in pairs]))
     except (OmegaConfBaseException, YAMLError) as error:
         raise InputError(f"{' '.join(words)}: {str(error).splitlines()[0]}") from None
 

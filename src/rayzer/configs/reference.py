@@ -23,8 +23,7 @@ class Reader:
 
     def get(self, key: str, kind: type, default: Any = None) -> Any:
         """The value of `key`, or the default; an error if it is missing without default or of another type."""
-        self.asked.add(key)
-        value = self.values.get(key, default)
+        value = self._value(key, default)
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
@@ -34,13 +33,23 @@ class Reader:
 
     def choose(self, key: str, choices: dict[Any, Any], default: Any) -> Any:
         """What the value of `key` means, or an error that names key, value and what is understood."""
-        self.asked.add(key)
-        value = self.values.get(key, default)
+        value = self._value(key, default)
         known = [choice for choice in choices if choice == value and type(choice) is type(value)]
         if not known:
             understood = ", ".join(str(choice) for choice in choices)
             raise InputError(f"{key} = {value!r} is not supported; understood: {understood}")
         return choices[known[0]]
+
+    def _value(self, key: str, default: Any) -> Any:
+        self.asked.add(key)
+        if any(other.startswith(key + ".") for other in self.values):
+            raise InputError(f"{key} must be one value, got keys and values")
+        section, _, last = key.rpartition(".")
+        while section:
+            if self.values.get(section) is not None:
+                raise InputError(f"{section} = {self.values[section]!r}: expected keys and values, with {last} in it")
+            section = section.rpartition(".")[0]
+        return self.values.get(key, default)
 
     def unused(self) -> list[str]:
         """Keys that were never asked for."""

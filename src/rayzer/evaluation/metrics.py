@@ -12,6 +12,7 @@ C1, C2 = 0.01**2, 0.03**2
 
 def psnr(target: Tensor, prediction: Tensor) -> Tensor:
     """Peak signal-to-noise ratio in dB of pictures [n, 3, h, w], both clamped to [0, 1]: [n]; infinite if equal."""
+    target, prediction = _comparable(target, prediction)
     difference = target.clamp(0, 1) - prediction.clamp(0, 1)
     return -10 * difference.square().flatten(1).mean(1).log10()
 
@@ -25,6 +26,7 @@ def ssim(target: Tensor, prediction: Tensor) -> Tensor:
     Raises:
         ValueError: if a side is shorter than the window of 11 pixels.
     """
+    target, prediction = _comparable(target, prediction)
     if min(target.shape[-2:]) < WINDOW:
         raise ValueError(f"SSIM needs pictures of at least {WINDOW}x{WINDOW} pixels, got {list(target.shape[-2:])}")
     x, y = target.double(), prediction.double()
@@ -36,6 +38,16 @@ def ssim(target: Tensor, prediction: Tensor) -> Tensor:
     luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
     structure = (2 * covariance + C2) / (variance_x + variance_y + C2)
     return (luminance * structure).flatten(1).mean(1)
+
+
+def _comparable(target: Tensor, prediction: Tensor) -> tuple[Tensor, Tensor]:
+    """Both pictures in float32 or better; a ValueError if their shapes differ (they would be broadcast)."""
+    if target.ndim != 4 or target.shape != prediction.shape:
+        raise ValueError(
+            f"pictures must be [n, 3, h, w] of one shape, got {list(target.shape)} and {list(prediction.shape)}"
+        )
+    dtype = torch.promote_types(torch.promote_types(target.dtype, prediction.dtype), torch.float32)
+    return target.to(dtype), prediction.to(dtype)
 
 
 def _blur(x: Tensor) -> Tensor:

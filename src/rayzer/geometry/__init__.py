@@ -1,5 +1,6 @@
 """Cameras, rotations, rays, camera paths and alignment; conventions are in `cameras.py`."""
 
+from rayzer.geometry import trajectories
 from rayzer.geometry.alignment import Similarity, align_cameras, align_points, relative_pose_errors
 from rayzer.geometry.cameras import Cameras, invert_rigid, normalize_poses, rigid
 from rayzer.geometry.rays import pixel_rays, plucker_map, project
@@ -16,4 +17,5 @@ __all__ = [
     "project",
     "relative_pose_errors",
     "rigid",
+    "trajectories",
 ]
