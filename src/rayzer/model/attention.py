@@ -68,6 +68,8 @@ def cudnn_is_right(dtype: torch.dtype, head_width: int, queries: int, keys: int,
 
 def _with_gradients(q: Tensor, k: Tensor, v: Tensor, upstream: Tensor, dtype: torch.dtype, backend: SDPBackend):
     query, key, value = (x.to(dtype).requires_grad_() for x in (q, k, v))
-    with sdpa_kernel(backend):
+    with sdpa_kernel(backend), warnings.catch_warnings():
+        # The first product of a process on autograd's own thread remarks that it sets up its context there.
+        warnings.filterwarnings("ignore", message="Attempting to run cuBLAS")
         out = scaled_dot_product_attention(query, key, value)
-    return [out.detach(), *torch.autograd.grad(out, (query, key, value), upstream.to(dtype))]
+        return [out.detach(), *torch.autograd.grad(out, (query, key, value), upstream.to(dtype))]
