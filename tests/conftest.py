@@ -1,8 +1,10 @@
-"""Fixtures for every test: a browser for the tests marked `browser`."""
+"""Fixtures for every test: the command line, and a browser for the tests marked `browser`."""
 
 import shutil
 
 import pytest
+
+from rayzer import cli
 
 ARGUMENTS = [
     "--headless",
@@ -28,3 +30,15 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command line in this process: exit code, what it printed, what it complained of."""
+
+    def call(*words):
+        code = cli._run([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call

@@ -13,16 +13,6 @@ from rayzer.model.weights import load_model
 RECORDINGS = Path(__file__).parent / "recordings"
 
 
-@pytest.fixture
-def run(capsys):
-    def call(*words):
-        code = cli._run([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
-
-
 def test_help_names_every_command(run):
     code, out, _ = run("--help")
     assert code == 0

@@ -1,6 +1,7 @@
 """What the README and the docs promise is there and runs."""
 
 import re
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,8 @@ def test_python_snippet_runs(tmp_path, monkeypatch, capsys):
     for number in range(24):
         pixels = np.random.default_rng(number).integers(0, 255, (60, 80, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"photos/{number}.jpg")
-    names: dict = {}
-    exec(compile(snippet, "README.md", "exec"), names)
+    (tmp_path / "snippet.py").write_text(snippet)
+    names = runpy.run_path(str(tmp_path / "snippet.py"))
     assert names["held_out"].shape == (1, 8, 3, 256, 256)
     assert names["fly_through"].shape == (1, 30, 3, 256, 256)
     assert torch.isfinite(names["fly_through"]).all()
@@ -57,13 +58,9 @@ def test_make_targets_exist():
 
 
 def test_example_makes_a_video(tmp_path):
-    import runpy
-
     import av
 
-    config = RayZerConfig(
-        64, 64, 4, 2, width=64, camera_layers=1, scene_layers=1, renderer_layers=1, scene_tokens=16
-    )
+    config = RayZerConfig(64, 64, 4, 2, width=64, camera_layers=1, scene_layers=1, renderer_layers=1, scene_tokens=16)
     save_model(build_model(config), tmp_path / "checkpoint")
     (tmp_path / "photos").mkdir()
     for number in range(6):

@@ -60,9 +60,7 @@ def test_reads_a_hand_typed_model(scene):
     assert (first.width_px, first.height_px) == (80, 60)
     assert first.fxfycxcy_px == (100, 100, 40, 30)
     assert first.distortion == (0.25, 0, 0, 0)
-    np.testing.assert_allclose(
-        first.world_from_camera, [[1, 0, 0, 1], [0, 1, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]]
-    )
+    np.testing.assert_allclose(first.world_from_camera, [[1, 0, 0, 1], [0, 1, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]])
     # The quaternion (1, 1, 1, 1) / 2 turns x to y, y to z and z to x: world x is the camera's y.
     assert second.fxfycxcy_px == (10, 11, 4, 3)
     assert second.distortion == ()
@@ -246,17 +244,11 @@ def test_every_rotation_survives(wxyz):
 def test_layout_note_and_shared_lenses(tmp_path):
     frames = _random_frames(tmp_path, 3)
     write_colmap(tmp_path, (*frames[:1], frames[2]), NOTE)
-    expected = {
-        f"{stem}{suffix}" for stem in ("cameras", "images", "points3D") for suffix in (".bin", ".txt")
-    }
+    expected = {f"{stem}{suffix}" for stem in ("cameras", "images", "points3D") for suffix in (".bin", ".txt")}
     assert {path.name for path in tmp_path.iterdir()} == expected | {"README.txt"}
     assert (tmp_path / "README.txt").read_text() == NOTE + "\n"
     for stem in ("cameras", "images", "points3D"):
-        assert (
-            (tmp_path / f"{stem}.txt")
-            .read_text()
-            .startswith("# Cameras of a learned frame.\n# Not metric.\n")
-        )
+        assert (tmp_path / f"{stem}.txt").read_text().startswith("# Cameras of a learned frame.\n# Not metric.\n")
     lines = (tmp_path / "cameras.txt").read_text().splitlines()
     assert [line.split()[:4] for line in lines if not line.startswith("#")] == [
         ["1", "PINHOLE", "320", "240"],
@@ -333,9 +325,7 @@ def _pycolmap_model(pycolmap):
         rotation = pycolmap.Rotation3d(quaternion / np.linalg.norm(quaternion))
         pose = pycolmap.Rigid3d(rotation, random.normal(size=3))
         points = pycolmap.Point2DList([pycolmap.Point2D(np.array([1.5, 2.5]))] * (number % 3))
-        image = pycolmap.Image(
-            name=f"deep/{20 - number}.png", camera_id=number, image_id=30 - number, points2D=points
-        )
+        image = pycolmap.Image(name=f"deep/{20 - number}.png", camera_id=number, image_id=30 - number, points2D=points)
         model.add_image_with_trivial_frame(image, pose)
     return model
 

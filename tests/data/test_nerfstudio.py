@@ -127,9 +127,7 @@ def test_missing_pictures(folder):
     assert "transforms.json: frame 1 (images/lost.png): there is no such picture" in why
     assert read_transforms(path, need_images=False).frames[1].name == "lost.png"
     (folder / "images/a b.png").unlink()
-    with pytest.raises(
-        InputError, match=r"transforms.json: frame 0 .*a b.png does not exist, nor does any other"
-    ):
+    with pytest.raises(InputError, match=r"transforms.json: frame 0 .*a b.png does not exist, nor does any other"):
         read_transforms(path)
     del data["w"]
     with pytest.raises(InputError, match=r"frame 0 .*: w, h: missing"):

@@ -125,9 +125,7 @@ def test_paths_stay_inside(tmp_path):
     assert inner_path(tmp_path, "/etc/a.png", "x", allow_outside=True) == Path("/etc/a.png")
 
 
-@pytest.mark.parametrize(
-    "value", [None, 3, "", "  ", "a\0b", json.loads('"\\ud800.png"'), "a" * 300, "a/" * 5000]
-)
+@pytest.mark.parametrize("value", [None, 3, "", "  ", "a\0b", json.loads('"\\ud800.png"'), "a" * 300, "a/" * 5000])
 def test_texts_that_no_file_can_be_named(tmp_path, value):
     with pytest.raises(InputError, match=r"^x: expected the path") as caught:
         inner_path(tmp_path, value, "x")

@@ -7,7 +7,6 @@ import pytest
 import torch
 from PIL import Image
 
-from rayzer import cli
 from rayzer.configs import load_config
 from rayzer.model.weights import build_model, save_model
 
@@ -23,18 +22,6 @@ def checkpoint(tmp_path_factory):
         torch.nn.init.normal_(parameter, std=0.3)
     save_model(model, folder)
     return folder
-
-
-@pytest.fixture
-def run(capsys):
-    """Run the command line in this process: exit code, what it printed, what it complained of."""
-
-    def call(*words):
-        code = cli._run([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 def picture(number, width=48, height=36):

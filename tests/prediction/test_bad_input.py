@@ -242,8 +242,8 @@ def test_wrong_options(refused, make_photos, words, named):
 
 
 def test_camera_path_fixes_the_frames(tmp_path):
+    (tmp_path / "path.json").write_text("{}")
     with pytest.raises(InputError, match="leave --frames out"):
-        (tmp_path / "path.json").write_text("{}")
         PathRequest.parse(str(tmp_path / "path.json"), frames=3)
 
 
