@@ -92,9 +92,7 @@ def write_camera_path(path: Path, camera_path: CameraPath) -> None:
 def _read_camera(entry: object, where: str) -> tuple[np.ndarray, list[float]]:
     """`world_from_camera` [4, 4] in OpenCV axes and intrinsics as fractions."""
     if not isinstance(entry, dict):
-        raise InputError(
-            f"{where}: expected an object with camera_to_world, fov and aspect; save the path again"
-        )
+        raise InputError(f"{where}: expected an object with camera_to_world, fov and aspect; save the path again")
     for key in ("camera_to_world", "fov", "aspect"):
         if key not in entry:
             raise InputError(f"{where}: {key}: missing; save the path again")
@@ -109,16 +107,12 @@ def _read_camera(entry: object, where: str) -> tuple[np.ndarray, list[float]]:
 def _write_lens(intrinsics: list[float], where: str) -> dict[str, float]:
     fx, fy, cx, cy = intrinsics
     if max(abs(cx - 0.5), abs(cy - 0.5)) > _CENTRE_TOLERANCE:
-        raise InputError(
-            f"{where}: a camera path cannot hold a principal point off the centre ({cx:g}, {cy:g})"
-        )
+        raise InputError(f"{where}: a camera path cannot hold a principal point off the centre ({cx:g}, {cy:g})")
     return {"fov": math.degrees(2 * math.atan(0.5 / fy)), "aspect": fy / fx}
 
 
 def _between(value: object, low: float, high: float, where: str) -> float:
     number = finite_float(value, where)
     if not low < number < high:
-        raise InputError(
-            f"{where}: {number:g} is out of range; expected a number between {low:g} and {high:g}"
-        )
+        raise InputError(f"{where}: {number:g} is out of range; expected a number between {low:g} and {high:g}")
     return number

@@ -88,7 +88,5 @@ def opencv_distortion(frame: Frame) -> tuple[float, float, float, float]:
     """
     k1, k2, p1, p2, *further = (*map(float, frame.distortion), *[0.0] * max(0, 4 - len(frame.distortion)))
     if any(further):
-        raise InputError(
-            f"{frame.name}: has more distortion than k1, k2, p1, p2; undistort the pictures first"
-        )
+        raise InputError(f"{frame.name}: has more distortion than k1, k2, p1, p2; undistort the pictures first")
     return k1, k2, p1, p2

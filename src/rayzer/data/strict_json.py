@@ -47,9 +47,7 @@ def load_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"{path}: {error}; mend the file or export it again") from error
     if not isinstance(value, dict):
-        raise InputError(
-            f"{path}: holds a {_kind(value)}, expected an object {{...}}; is this the right file?"
-        )
+        raise InputError(f"{path}: holds a {_kind(value)}, expected an object {{...}}; is this the right file?")
     return value
 
 
@@ -89,9 +87,7 @@ def side_px(value: object, where: str) -> int:
     """
     number = finite_float(value, where)
     if not number.is_integer() or not 1 <= number <= MAX_SIDE_PX:
-        raise InputError(
-            f"{where}: {number:g} is not a size in pixels; expected a whole number of at least 1"
-        )
+        raise InputError(f"{where}: {number:g} is not a size in pixels; expected a whole number of at least 1")
     return int(number)
 
 
@@ -171,9 +167,7 @@ def _is_file_name(text: str) -> bool:
 def _read_text(path: Path) -> str:
     try:
         if not path.is_file():  # also keeps us from waiting for a pipe
-            raise InputError(
-                f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; give a JSON file"
-            )
+            raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; give a JSON file")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:

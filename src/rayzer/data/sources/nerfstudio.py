@@ -68,8 +68,7 @@ def read_transforms(path: Path, *, need_images: bool = True, allow_outside: bool
     world, notes = _saved_world(data, path)
     common = {key: data[key] for key in _LENS_KEYS if key in data}
     sources = [
-        _located(entry, f"{path}: frame {index}", path.parent, allow_outside)
-        for index, entry in enumerate(entries)
+        _located(entry, f"{path}: frame {index}", path.parent, allow_outside) for index, entry in enumerate(entries)
     ]
     kept = [source for source in sources if source.found or not need_images]
     lost = [source for source in sources if need_images and not source.found]
@@ -130,9 +129,7 @@ def _saved_world(data: dict[str, Any], path: Path) -> tuple[_World, tuple[str, .
     rows = _IDENTITY_TRANSFORM if rows is None else rows
     where = f"{path}: applied_transform"
     if not isinstance(rows, list) or len(rows) != 3:
-        raise InputError(
-            f"{where}: expected 3 lists of 4 numbers; leave it out if the poses were not transformed"
-        )
+        raise InputError(f"{where}: expected 3 lists of 4 numbers; leave it out if the poses were not transformed")
     saved_from_original = rigid_matrix([*rows, [0.0, 0.0, 0.0, 1.0]], where)
     scale = finite_float(data.get("applied_scale", 1.0), f"{path}: applied_scale")
     if not 1e-9 < scale < 1e9:
@@ -169,9 +166,7 @@ def _frame(name: str, source: _Source, common: dict[str, Any], world: _World) ->
     intrinsics = _intrinsics(lens, width, height, source.where)
     saved = rigid_matrix(source.entry["transform_matrix"], f"{source.where}: transform_matrix").copy()
     saved[:3, 3] /= world.scale
-    pose = checked_rigid(
-        world.original_from_saved @ saved @ _OPENCV_FROM_OPENGL, f"{source.where}: transform_matrix"
-    )
+    pose = checked_rigid(world.original_from_saved @ saved @ _OPENCV_FROM_OPENGL, f"{source.where}: transform_matrix")
     return Frame(name, source.picture, width, height, intrinsics, _distortion(lens, source.where), pose)
 
 
@@ -188,9 +183,7 @@ def _intrinsics(lens: dict[str, Any], width: int, height: int, where: str) -> In
     """`fx, fy, cx, cy` in pixels; a missing `fl_y` means square pixels, a missing centre the middle."""
     fx = _focal_px(lens, "fl_x", "camera_angle_x", width, where)
     if fx is None:
-        raise InputError(
-            f"{where}: fl_x: missing, and no camera_angle_x either; add the focal length in pixels"
-        )
+        raise InputError(f"{where}: fl_x: missing, and no camera_angle_x either; add the focal length in pixels")
     fy = _focal_px(lens, "fl_y", "camera_angle_y", height, where)
     cx = finite_float(lens.get("cx", width / 2), f"{where}: cx")
     cy = finite_float(lens.get("cy", height / 2), f"{where}: cy")
@@ -212,9 +205,7 @@ def _focal_px(lens: dict[str, Any], focal_key: str, angle_key: str, side: int, w
 def _distortion(lens: dict[str, Any], where: str) -> tuple[float, ...]:
     """OpenCV's `k1, k2, p1, p2[, k3]`, or nothing if all are zero."""
     if lens.get("camera_model", "OPENCV") not in _PERSPECTIVE or lens.get("is_fisheye", False):
-        raise InputError(
-            f"{where}: camera_model: only perspective cameras are read; undistort the pictures first"
-        )
+        raise InputError(f"{where}: camera_model: only perspective cameras are read; undistort the pictures first")
     if "distortion_params" in lens:
         values = finite_floats(lens["distortion_params"], 6, f"{where}: distortion_params")
     else:
@@ -230,9 +221,7 @@ def _distortion(lens: dict[str, Any], where: str) -> tuple[float, ...]:
 
 def _entry(frame: Frame, folder: Path) -> dict[str, Any]:
     if not isinstance(frame.pixels, Path):
-        raise InputError(
-            f"{frame.name}: is not a file that transforms.json could name; save the picture first"
-        )
+        raise InputError(f"{frame.name}: is not a file that transforms.json could name; save the picture first")
     pose, fxfycxcy_px = known_camera(frame)
     return {
         "file_path": Path(os.path.relpath(frame.pixels, folder)).as_posix(),
