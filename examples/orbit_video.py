@@ -11,6 +11,7 @@ from rayzer.rendering.video import write_mp4
 
 def main(photos: str, checkpoint: str, video: str) -> None:
     model = rayzer.load_model(checkpoint)
+    assert isinstance(model, rayzer.RayZer), "an LVSM needs known cameras"
     config = model.config
     count = config.context_views + config.target_views
     views = rayzer.load_images(photos, count, config.image_height, config.patch_size)
