@@ -152,10 +152,14 @@ def _peek(checkpoint: str | None, config: str | None) -> ModelConfig:
 def _load(checkpoint: str | None, config: str | None, device: torch.device) -> Checkpoint:
     from rayzer.model.weights import load_model
     from rayzer.prediction.predict import Checkpoint
+    from rayzer.progress import progress_bar
 
     if checkpoint is None:
         raise InputError("no trained weights come with this version yet; name some with --checkpoint")
-    return Checkpoint(load_model(checkpoint, config, device), checkpoint)
+    with progress_bar("Loading weights") as advance:
+        model = load_model(checkpoint, config, device)
+        advance(1, 1)
+    return Checkpoint(model, checkpoint)
 
 
 def main(arguments: list[str] | None = None) -> None:

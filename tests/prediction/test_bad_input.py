@@ -219,6 +219,18 @@ def test_missing_checkpoint(run, make_photos, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_weights_that_are_not_numbers(refused, make_photos, checkpoint, tmp_path):
+    import torch
+
+    from rayzer.model.weights import load_model, save_model
+
+    model = load_model(checkpoint)
+    with torch.no_grad():
+        model.image_embedding.weight[0, 0] = torch.nan
+    save_model(model, tmp_path / "nan")
+    assert "not finite" in refused(make_photos(8), "--checkpoint", tmp_path / "nan")
+
+
 def test_no_checkpoint(run, make_photos, tmp_path):
     code, _, err = run("predict", make_photos(3), "-o", tmp_path / "out")
     assert code == 2
