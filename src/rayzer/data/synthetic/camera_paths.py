@@ -1,0 +1,138 @@
+"""Hand-held camera paths: smooth, clear of everything, looking at what there is to see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rayzer.data.synthetic.casting import Rays, Solids, clearance, nearest
+from rayzer.geometry.cameras import Cameras, rigid
+
+CLEARANCE_M = 0.25  # how far the camera keeps away from every surface
+_CANDIDATES = 32
+_ATTEMPTS = 20
+_CHECKS = 33  # points of a path that are checked
+_LOOKS = 3  # poses of a path that are judged by what they see
+_LOOK_PX = 8
+
+
+@dataclass(frozen=True, eq=False)
+class PathFamily:
+    """`c` candidate paths, each a function of the time in [0, 1]; angles in radians, lengths in metres.
+
+    The camera swings by `sweep` around `pivot` at `radius` (changing by `zoom` on the way) and looks at
+    `target`; sums of sine waves, `sway` [c, 3 waves, 5 of x y z pitch yaw, 2 of cosine sine], shake it.
+    """
+
+    pivot: Tensor
+    target: Tensor
+    target_drift: Tensor
+    azimuth: Tensor
+    sweep: Tensor
+    radius: Tensor
+    zoom: Tensor
+    height: Tensor
+    rise: Tensor
+    sway: Tensor
+
+    def poses(self, times: Tensor) -> Tensor:
+        """`world_from_camera` [c, t, 4, 4] at `times` [t] in [0, 1]."""
+        shake, tremble = self._sway(times).split([3, 2], -1)
+        centered = times - 0.5
+        angle = self.azimuth[:, None] + self.sweep[:, None] * centered
+        radius = self.radius[:, None] + self.zoom[:, None] * centered
+        height = self.height[:, None] + self.rise[:, None] * centered
+        swing = torch.stack([radius * angle.cos(), -height, radius * angle.sin()], -1)
+        center = self.pivot[:, None] + swing + shake
+        target = self.target[:, None] + centered[:, None] * self.target_drift[:, None]
+        return rigid(_looking(target - center, tremble), center)
+
+    def _sway(self, times: Tensor) -> Tensor:
+        """[c, t, 5] offsets along x, y, z (metres) and of pitch and yaw (radians)."""
+        waves = torch.arange(1, self.sway.shape[1] + 1)[None, :] * times[:, None] * 4.4
+        basis = torch.stack([waves.cos(), waves.sin()], -1)
+        return (self.sway[:, None] * basis[None, :, :, None, :]).sum((2, 4))
+
+
+def camera_path(solids: Sequence[Solids], half_size: Tensor, seed: int, views: int, span: float) -> Cameras:
+    """`views` cameras [v] (on the CPU) along a hand-held path through a room.
+
+    Args:
+        solids: what must be kept away from and looked at, on the CPU.
+        half_size: [3] of the room, metres.
+        seed: the path is a function of it, of the room and of the span; `views` only samples it.
+        views: number of cameras, evenly spaced in time.
+        span: how far the path goes: 1 is roughly a quarter turn around the middle of the room, 0 no motion.
+
+    Raises:
+        RuntimeError: if no path keeps clear of everything (the room is too full, or the span too long).
+    """
+    rng = np.random.default_rng([seed, 1])
+    focal = float(rng.uniform(0.72, 1.1))
+    for _ in range(_ATTEMPTS):
+        family = _draw(rng, half_size, span)
+        clear = clearance(solids, family.poses(torch.linspace(0, 1, _CHECKS))[..., :3, 3]).amin(-1) > CLEARANCE_M
+        if clear.any():
+            best = _interest(solids, family.poses(torch.linspace(0, 1, _LOOKS))[clear], focal).argmax()
+            poses = family.poses(torch.linspace(0, 1, views))[clear][best]
+            return Cameras(poses, torch.tensor([focal, focal, 0.5, 0.5]).expand(views, 4).clone())
+    raise RuntimeError(f"no camera path of span {span} keeps clear of the things in room {seed}")
+
+
+def _draw(rng: np.random.Generator, half_size: Tensor, span: float) -> PathFamily:
+    count = _CANDIDATES
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return torch.tensor(rng.uniform(low, high, (count, *shape)), dtype=torch.float32)
+
+    def sign() -> Tensor:
+        return torch.tensor(rng.choice([-1.0, 1.0], count), dtype=torch.float32)
+
+    zero, azimuth = torch.zeros(count), uniform(0, 2 * np.pi)
+    pivot = torch.stack([uniform(-0.5, 0.5), zero, uniform(-0.5, 0.5)], -1)
+    across = torch.stack([-azimuth.cos(), zero, -azimuth.sin()], -1)  # look past the pivot: nothing fills the view
+    amplitude = torch.tensor([0.05, 0.035, 0.05, 0.02, 0.03])[:, None]
+    decay = torch.tensor([1.0, 0.5, 0.25])[:, None, None]
+    return PathFamily(
+        pivot=pivot,
+        target=pivot + uniform(0.2, 1.3, 1) * across - torch.stack([zero, uniform(0.55, 1.15), zero], -1),
+        target_drift=span * uniform(-0.6, 0.6, 3) * torch.tensor([1.0, 0.3, 1.0]),
+        azimuth=azimuth,
+        sweep=span * uniform(1.0, 1.6) * sign(),
+        radius=uniform(0.5, 0.95) * half_size[[0, 2]].min(),
+        zoom=span * uniform(-0.7, 0.7),
+        height=uniform(1.1, 1.75),
+        rise=span * uniform(-0.5, 0.5),
+        sway=span * uniform(-1, 1, 3, 5, 2) * amplitude * decay,
+    )
+
+
+def _looking(forward: Tensor, tremble: Tensor) -> Tensor:
+    """Rotations [..., 3, 3] (columns: right, down, forward) that look along `forward` [..., 3], horizon level.
+
+    `tremble` [..., 2] adds a little pitch and yaw.
+    """
+    pitch = torch.atan2(forward[..., 1], forward[..., ::2].norm(dim=-1)) + tremble[..., 0]
+    yaw = torch.atan2(forward[..., 0], forward[..., 2]) + tremble[..., 1]
+    zero = torch.zeros_like(yaw)
+    right = torch.stack([yaw.cos(), zero, -yaw.sin()], -1)
+    ahead = torch.stack([yaw.sin() * pitch.cos(), pitch.sin(), yaw.cos() * pitch.cos()], -1)
+    return torch.stack([right, torch.linalg.cross(ahead, right), ahead], -1)
+
+
+def _interest(solids: Sequence[Solids], poses: Tensor, focal: float) -> Tensor:
+    """How much there is to see along paths [c, t, 4, 4] -> [c]: many things, none of them too close."""
+    side = (torch.arange(_LOOK_PX) + 0.5) / _LOOK_PX - 0.5
+    y, x = torch.meshgrid(side / focal, side / focal, indexing="ij")
+    rays = torch.nn.functional.normalize(torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3), dim=-1)
+    turned = (poses[..., None, :3, :3] * rays[:, None, :]).sum(-1)  # no matrix product: autocast would bend it
+    bundle = Rays(poses[..., :3, 3], turned)
+    distance, index = nearest(solids, bundle)
+    things = index >= len(solids[0])
+    changes = (index[..., 1:] != index[..., :-1]).float().mean(-1)
+    close = (distance < 0.8).float().mean(-1)
+    return (things.float().mean(-1) + changes - 3 * close).amin(-1)
