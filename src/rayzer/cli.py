@@ -36,8 +36,8 @@ def demo(output: Path | None, overwrite: bool) -> None:
     """Run on bundled procedural rooms; write a page to look at."""
     from rayzer.prediction.demo import run_demo
 
-    out = run_demo(output, overwrite)
-    print(f"Done: open {out / 'index.html'} in a browser. The weights are random, so the pictures are noise.")
+    pages = run_demo(output, overwrite)
+    print("Done. The weights are random, so the pictures are noise. Open in a browser:", *pages, sep="\n  ")
 
 
 @app.command()

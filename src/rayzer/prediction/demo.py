@@ -42,8 +42,8 @@ RANDOM_MODEL = RayZerConfig(
 )
 
 
-def run_demo(out: Path | None, overwrite: bool = False) -> Path:
-    """Predict every demo room and write pages, files and `results.json`; returns the output folder.
+def run_demo(out: Path | None, overwrite: bool = False) -> list[Path]:
+    """Predict every demo room and write pages, files and `results.json`; returns the pages.
 
     Args:
         out: output folder; None for the next free `rayzer-demo-N`. The first room lies directly in it, the others in
@@ -54,16 +54,19 @@ def run_demo(out: Path | None, overwrite: bool = False) -> Path:
         InputError: if the folder is not empty (without `overwrite`) or cannot be written.
     """
     out = out or next(folder for n in count(1) if not (folder := Path(f"rayzer-demo-{n}")).exists())
-    checkpoint, runtime = _random_checkpoint(), Runtime.choose()
+    runtime = Runtime.choose()
+    checkpoint = _random_checkpoint(runtime)
+    folders = [Path(), *(Path(name) for name in list(ROOMS)[1:])]
     outcomes = []
     with output_folder(out, overwrite) as staging:
-        for position, (name, seed) in enumerate(ROOMS.items()):
-            folder = staging if position == 0 else staging / name
+        for folder, (name, seed) in zip(folders, ROOMS.items(), strict=True):
             chosen = render_chosen(name, seed, RANDOM_MODEL)
-            outcomes.append(predict_photos(chosen, checkpoint, PathRequest.parse(), runtime, folder, overwrite=True))
+            outcomes.append(
+                predict_photos(chosen, checkpoint, PathRequest.parse(), runtime, staging / folder, overwrite=True)
+            )
         content = results_file(outcomes, checkpoint)
         (staging / "results.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    return out
+    return [out / folder / "index.html" for folder in folders]
 
 
 def render_chosen(name: str, seed: int, config: RayZerConfig) -> Chosen:
@@ -71,8 +74,7 @@ def render_chosen(name: str, seed: int, config: RayZerConfig) -> Chosen:
     total = config.context_views + config.target_views
     width, height = config.image_width, config.image_height
     with progress_bar(f"Rendering {name}") as advance:
-        room = render_room(seed, total, height, SPAN)
-        advance(total, total)
+        room = render_room(seed, total, height, SPAN, progress=advance)
     pixels = to_uint8(room.images).permute(0, 2, 3, 1).numpy()
     names = [f"view {index:02d}" for index in range(total)]
     known = frames_from_cameras(room.cameras, names, [Path(view) for view in names], width, height)
@@ -125,7 +127,7 @@ def _copy_nearest_psnr(outcome: Outcome) -> float:
     return float(psnr(outcome.targets, copy_nearest(images, selection)).mean())
 
 
-def _random_checkpoint() -> Checkpoint:
+def _random_checkpoint(runtime: Runtime) -> Checkpoint:
     """Until trained weights are part of the package."""
     torch.manual_seed(0)
-    return Checkpoint(build_model(RANDOM_MODEL).eval(), "random weights", is_random=True)
+    return Checkpoint(build_model(RANDOM_MODEL).to(runtime.device).eval(), "random weights", is_random=True)

@@ -38,6 +38,13 @@ def test_a_seed_decides_everything(views):
     assert (other.images - views.images).abs().mean() > 0.05
 
 
+def test_the_callers_threads_and_gradients_are_left_alone():
+    before = torch.get_num_threads(), torch.is_grad_enabled()
+    with pytest.raises(ValueError):
+        render_room(-1, 1, 8)
+    assert (torch.get_num_threads(), torch.is_grad_enabled()) == before
+
+
 def test_the_tiling_does_not_show(views, monkeypatch):
     monkeypatch.setitem(_TILE_PX, "cpu", 24)
     tiled = render_room(5, 3, SIZE, 0.3, 1)

@@ -72,7 +72,7 @@ class VideoFile:
 
     def __init__(self, path: str):
         options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
-        self.container = av.open(path, options=options, metadata_errors="replace")
+        self.container = _open(path, options)
         stream = self.container.streams.best("video")
         if not isinstance(stream, av.VideoStream):
             raise Fault("holds no video; give a video file or a folder of photos")
@@ -196,6 +196,13 @@ def nearest(frames: Iterable[TimedFrame], times: list[float]) -> Iterator[TimedF
         previous = frame
     if waiting and previous is not None and previous is not yielded:
         yield previous
+
+
+def _open(path: str, options: dict[str, str]) -> av.container.InputContainer:
+    """Open a video whose titles may be in any encoding; since 19, PyAV sees to that itself."""
+    if int(av.__version__.split(".")[0]) >= 19:
+        return av.open(path, options=options)
+    return av.open(path, options=options, metadata_errors="replace")
 
 
 def _upright(frame: av.VideoFrame) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,18 @@ class RoomViews:
     depth: Tensor
 
 
+@contextmanager
+def _on_one_thread() -> Iterator[None]:
+    """Tiles are too small to split: more threads gain nothing, and waiting for one another on busy cores costs 5x."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@_on_one_thread()
 @torch.no_grad()
 def render_room(
     seed: int,
@@ -42,6 +55,7 @@ def render_room(
     span: float = 0.5,
     supersampling: int = 2,
     device: str | torch.device = "cpu",
+    progress: Callable[[int, int], object] | None = None,
 ) -> RoomViews:
     """Views of the room of a seed along a hand-held camera path.
 
@@ -51,12 +65,12 @@ def render_room(
         image_size: height and width in pixels.
         span: how far the path goes: 1 is roughly a quarter turn around the middle of the room.
         supersampling: rays per pixel along each axis; every pixel is their mean.
-        device: where to cast the rays and leave the result.
+        device: where to cast the rays and leave the result; a CPU uses one thread, so render rooms side by side.
+        progress: called as `progress(done, total)` after each picture.
 
     Raises:
         RuntimeError: if no path of that span keeps clear of everything.
     """
-    _keep_freed_memory()
     room = compose_room(seed)
     cameras = camera_path(room.solids, room.solids[0].half_sizes[0], seed, views, span).to(device)
     room = room.to(device)
@@ -67,6 +81,8 @@ def render_room(
             tile = Tile(cameras[view], image_size, rows, columns)
             images[view, :, rows, columns] = _tile_image(room, tile, supersampling)
             depth[view, rows, columns] = _tile_depth(room, tile)
+        if progress is not None:
+            progress(view + 1, views)
     return RoomViews(images, cameras, depth)
 
 
@@ -100,14 +116,6 @@ class Tile:
         directions = along_x * right + along_y * down + ahead
         length = directions.norm(dim=-1)
         return Rays(self.camera.centers.expand(len(offsets), 3), directions / length[..., None]), length
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library reuse what tiles free instead of giving it back and faulting it in again (a third faster).
-
-    It gives back blocks above a threshold, which freeing one large block raises for good; nothing is touched.
-    """
-    torch.empty(31 << 20, dtype=torch.uint8)
 
 
 def _tiles(image_size: int, side_px: int) -> Iterator[tuple[slice, slice]]:
