@@ -89,8 +89,12 @@ class LVSM(nn.Module):
         scene = self.reconstruct(split.context_of(images), split.context_of(cameras))
         return Prediction(self.render(scene, split.target_of(cameras)), cameras)
 
-    def reconstruct(self, images: Tensor, cameras: Cameras) -> SceneTokens:
-        """The latent scene of context images [b, c, 3, h, w] in [0, 1] taken by `cameras` [b, c]."""
+    def reconstruct(self, images: Tensor, cameras: Cameras, positions: Tensor | None = None) -> SceneTokens:
+        """The latent scene of context images [b, c, 3, h, w] in [0, 1] taken by `cameras` [b, c].
+
+        Args:
+            positions: as in `RayZer.reconstruct`, so that both models are called alike; order does not matter here.
+        """
         check_images(images, self.config.patch_size)
         check_cameras(cameras, images)
         height, width = images.shape[-2:]

@@ -85,10 +85,9 @@ def encode(
     with runtime.autocast():
         if isinstance(model, RayZer):
             cameras = model.estimate_cameras(images)
-            scene = model.reconstruct(images[:, context], cameras[:, context], positions)
         else:
             cameras = _normalised(given).to(runtime.device)[None]
-            scene = model.reconstruct(images[:, context], cameras[:, context])
+        scene = model.reconstruct(images[:, context], cameras[:, context], positions)
     if not (cameras.world_from_camera.isfinite().all() and scene.tokens.isfinite().all()):
         raise InputError("the checkpoint gives numbers that are not finite for these photos; its weights are damaged")
     return cameras[0].to("cpu"), SceneTokens(scene.tokens.float().cpu(), scene.height, scene.width)
