@@ -76,7 +76,8 @@ def predict(
     from rayzer.prediction.encoded import load_scene
     from rayzer.prediction.inference import Runtime
     from rayzer.prediction.path import PathRequest
-    from rayzer.prediction.predict import choose_photos, predict_encoded, predict_photos
+    from rayzer.prediction.photos import choose_photos
+    from rayzer.prediction.predict import predict_encoded, predict_photos
 
     way = PathRequest.parse(path, frames, fps)
     runtime = Runtime.choose(device, dtype)

@@ -21,7 +21,8 @@ from rayzer.model.weights import build_model, fingerprint
 from rayzer.prediction.encoded import to_uint8
 from rayzer.prediction.inference import Runtime
 from rayzer.prediction.path import PathRequest
-from rayzer.prediction.predict import Checkpoint, Chosen, Outcome, predict_photos
+from rayzer.prediction.photos import Chosen
+from rayzer.prediction.predict import Checkpoint, Outcome, predict_photos
 from rayzer.prediction.selection import Selection, select_views
 from rayzer.progress import progress_bar
 
