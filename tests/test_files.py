@@ -1,4 +1,4 @@
-"""Output folders appear complete or not at all."""
+"""Output files and folders appear complete or not at all."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rayzer import InputError
-from rayzer.files import check_output_folder, exists, output_folder, save_tensors
+from rayzer.files import check_output_folder, exists, output_file, output_folder, save_tensors
 
 
 def files(folder):
@@ -174,3 +174,25 @@ def test_tensors_can_be_read_by_others(tmp_path):
     with safe_open(tmp_path / "t.safetensors", "pt") as file:
         assert torch.equal(file.get_tensor("a"), tensor)
         assert file.metadata() == {"note": "x"}
+
+
+def test_an_output_file_replaces_the_old_one_when_it_is_complete(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with output_file(path) as partial:
+        partial.write_text("new")
+        assert path.read_text() == "old"
+    assert files(tmp_path) == {"a.txt": "new"}
+
+
+def write_half(path):
+    path.write_text("half")
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_an_output_file_is_left_alone_on_an_error(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(OSError, match="space"), output_file(path) as partial:
+        write_half(partial)
+    assert files(tmp_path) == {"a.txt": "old"}

@@ -1,4 +1,4 @@
-"""Output folders that appear complete or not at all."""
+"""Output files and folders that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -53,6 +53,18 @@ def output_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
         if not existed and not any(folder.iterdir()):
             folder.rmdir()
         raise
+
+
+@contextmanager
+def output_file(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; at the end it becomes `path`, on an error it goes and `path` stays."""
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        if exists(partial):
+            partial.unlink()
 
 
 def check_output_folder(folder: Path, overwrite: bool) -> None:

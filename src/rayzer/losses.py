@@ -14,7 +14,7 @@ TAPS = {"relu1_2": 2.6, "relu2_2": 4.8, "relu3_2": 3.7, "relu4_2": 5.6, "relu5_2
 
 
 class PerceptualLoss(nn.Module):
-    """Mean absolute differences of pixels and VGG-19 features (SPEC section 5; Chen and Koltun 2017).
+    """Mean absolute differences of pixels and VGG-19 features (Chen and Koltun 2017).
 
     `(pixels + f1 / 2.6 + f2 / 4.8 + f3 / 3.7 + f4 / 5.6 + f5 * 10 / 1.5) / 255` after relu1_2, ..., relu5_2 of a VGG-19
     with average pooling. The weights decide the scale: those of the paper are MatConvNet's, torchvision's give another.

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from rayzer.geometry.cameras import Cameras
 
-Views = TypeVar("Views", Tensor, Cameras)
+PerView = TypeVar("PerView", Tensor, Cameras)
 
 
 @dataclass(frozen=True, eq=False)
 class ViewSplit:
-    """Context and target views of every sample, as positions among the `v` views of that sample.
+    """Context and target views of every sample, as indices from 0 among the `v` views of that sample.
 
     Attributes:
         context: int64 [b, c], the views that the scene is reconstructed from.
@@ -37,11 +37,11 @@ class ViewSplit:
         if len(self.context) != len(self.target):
             raise ValueError(f"ViewSplit has {len(self.context)} samples in context and {len(self.target)} in target")
 
-    def context_of(self, views: Views) -> Views:
+    def context_of(self, views: PerView) -> PerView:
         """The context views of tensors [b, v, ...] or cameras [b, v]: [b, c, ...]."""
         return _take(views, self.context)
 
-    def target_of(self, views: Views) -> Views:
+    def target_of(self, views: PerView) -> PerView:
         """The target views of tensors [b, v, ...] or cameras [b, v]: [b, t, ...]."""
         return _take(views, self.target)
 
@@ -50,6 +50,8 @@ class ViewSplit:
         return ViewSplit(self.context.to(device), self.target.to(device))
 
 
-def _take(views: Views, indices: Tensor) -> Views:
+def _take(views: PerView, indices: Tensor) -> PerView:
+    if len(views) != len(indices):  # else the first samples would be taken, unnoticed
+        raise ValueError(f"ViewSplit is of {len(indices)} samples, the views are of {len(views)}")
     batch = torch.arange(len(indices), device=indices.device)[:, None]
-    return cast(Views, views[batch, indices])
+    return cast(PerView, views[batch, indices])

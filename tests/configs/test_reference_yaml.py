@@ -1,4 +1,4 @@
-"""The reference implementation's YAML files (SPEC section 4)."""
+"""The reference implementation's YAML files."""
 
 from pathlib import Path
 

@@ -14,7 +14,6 @@ from rayzer.data.images import (
     MAX_PIXELS,
     ImageFit,
     fit_cover,
-    fit_square,
     open_photo,
     photo_size,
     read_header,
@@ -274,8 +273,8 @@ def test_time_taken(tmp_path, stored, expected):
         ((10, 10), 256, 16, (256, 256), (0, 0)),
     ],
 )
-def test_fit_square(source, size, patch, resized, offset):
-    fit = fit_square(*source, size, patch)
+def test_fit_cover_of_a_square(source, size, patch, resized, offset):
+    fit = fit_cover(*source, size, size, patch)
     assert (fit.resized_width_px, fit.resized_height_px) == resized
     assert (fit.left_px, fit.top_px) == offset
     assert (fit.width_px, fit.height_px) == (size, size)
@@ -295,12 +294,12 @@ def test_fit_refuses_impossible_sizes(sizes):
 def test_apply_is_resize_then_crop():
     noise = np.random.default_rng(0).integers(0, 255, (72, 128, 3), dtype=np.uint8)
     expected = np.asarray(Image.fromarray(noise).resize((56, 32), Image.Resampling.LANCZOS))[:, 12:44]
-    np.testing.assert_array_equal(fit_square(128, 72, 32, 8).apply(Image.fromarray(noise)), expected)
+    np.testing.assert_array_equal(fit_cover(128, 72, 32, 32, 8).apply(Image.fromarray(noise)), expected)
 
 
 def test_apply_refuses_another_picture():
     with pytest.raises(ValueError, match="9x9"):
-        fit_square(128, 72, 32, 8).apply(Image.new("RGB", (9, 9)))
+        fit_cover(128, 72, 32, 32, 8).apply(Image.new("RGB", (9, 9)))
 
 
 side = st.integers(8, 5000)
@@ -350,7 +349,8 @@ def test_the_crop_lies_inside_and_covers_one_side(fit):
 @settings(deadline=None)
 @given(side, side, st.integers(1, 40), patch_sizes)
 def test_portrait_is_landscape_with_the_sides_exchanged(width, height, patches, patch):
-    a, b = (fit_square(*size, patches * patch, patch) for size in ((width, height), (height, width)))
+    side = patches * patch
+    a, b = (fit_cover(*size, side, side, patch) for size in ((width, height), (height, width)))
     assert (a.resized_width_px, a.resized_height_px) == (b.resized_height_px, b.resized_width_px)
     assert (a.left_px, a.top_px) == (b.top_px, b.left_px)
 
@@ -359,7 +359,7 @@ def test_a_bright_spot_moves_as_the_intrinsics_say():
     """Pixel centres are at +0.5: the spot's centre of mass follows the principal point."""
     pixels = np.zeros((90, 200, 3), np.uint8)
     pixels[40:44, 110:116] = 255
-    fit = fit_square(200, 90, 48, 8)
+    fit = fit_cover(200, 90, 48, 48, 8)
     spot = fit.apply(Image.fromarray(pixels)).astype(float).sum(-1)
     y, x = np.mgrid[: fit.height_px, : fit.width_px] + 0.5
     centre = (spot * x).sum() / spot.sum(), (spot * y).sum() / spot.sum()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file
 
-from rayzer.data.images import fit_square
+from rayzer.data.images import fit_cover
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.views import decode_views, evenly_spaced, load_images, load_views, read_scene
 from rayzer.errors import InputError
@@ -61,7 +61,7 @@ def test_order_repeats_and_kinds_of_indices():
     assert not torch.equal(views.images[0], views.images[1])
     assert len(views) == 3
     assert views.times_s == (None, None, None)
-    assert views.fits[0] == fit_square(128, 72, SIZE, PATCH)
+    assert views.fits[0] == fit_cover(128, 72, SIZE, SIZE, PATCH)
 
 
 def test_poses_are_as_stored():

@@ -167,7 +167,7 @@ def test_align_cameras_uses_the_centres(random_similarity, random_cameras):
 
 
 def slow_errors(predicted, true):
-    """The definition of SPEC section 8, pair by pair."""
+    """The definition, pair by pair."""
     rotation_errors, translation_errors = [], []
     for i in range(len(true)):
         for j in range(i + 1, len(true)):

@@ -199,7 +199,7 @@ def test_scaled_by_one_factor_per_camera(random_cameras, shape):  # 3 cameras: n
 
 
 def mean_camera(poses):
-    """The slow twin of the mean camera: SPEC section 3, word by word, in plain numbers."""
+    """The slow twin of the mean camera: its definition, word by word, in plain numbers."""
 
     def cross(a, b):
         return [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]

@@ -86,7 +86,7 @@ def test_dolly_of_two_frames_is_out_and_in(arc_cameras):
 
 
 def test_orbit_swings_by_half_its_angle_to_either_side(arc_cameras):
-    path = orbit(arc_cameras(5, radius=2.0), 4, degrees=60.0)
+    path = orbit(arc_cameras(5, radius=2.0), 4, angle_deg=60.0)
     half = 3**0.5 / 2
     places = double([[0.0, 0, -2], [-1, 0, -2 * half], [0, 0, -2], [1, 0, -2 * half]])
     assert_close(path.centers, places, atol=1e-12, rtol=0)

@@ -1,4 +1,4 @@
-"""Size and initial statistics of the models (SPEC section 2, "Initialisation")."""
+"""Size and initial statistics of the models."""
 
 import math
 

@@ -246,6 +246,17 @@ def test_a_camera_too_many_is_refused(tiny_model, sample):
         tiny_model("lvsm")(images, split, cameras)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_as_many_scenes_as_rows_of_cameras(tiny_model, sample, kind):
+    model = tiny_model(kind)
+    images, split, cameras = sample(4, 16, 16)
+    scene = model.reconstruct(split.context_of(images), split.context_of(cameras))
+    doubled = Cameras.cat([cameras, cameras])
+    for wrong in (doubled, cameras[:1], cameras[0]):
+        with pytest.raises(InputError, match=r"scenes are rendered from cameras \[2, t\]"):
+            model.render(scene, wrong)
+
+
 def test_positions_of_another_count_are_refused(tiny_model, sample):
     images, _, cameras = sample(5)
     with pytest.raises(InputError, match=r"positions .*\[2, 5\], got \[2, 4\]"):

@@ -1,4 +1,4 @@
-"""Patches and position codes, against loops over their definition in SPEC section 2."""
+"""Patches and position codes, against loops over their definition."""
 
 import math
 

@@ -31,6 +31,12 @@ def test_refuses_what_is_not_indices(context, target, named):
         ViewSplit(context, target)
 
 
+def test_refuses_views_of_another_batch_size():
+    split = ViewSplit(torch.tensor([[0, 1]]), torch.tensor([[2]]))
+    with pytest.raises(ValueError, match="of 1 samples, the views are of 2"):
+        split.context_of(torch.zeros(2, 3))
+
+
 def test_moves_to_a_device():
     split = ViewSplit(torch.zeros(1, 2).long(), torch.ones(1, 1).long()).to("meta")
     assert split.context.is_meta

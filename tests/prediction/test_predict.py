@@ -7,12 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
+from rayzer import InputError
 from rayzer.data.camera_path import read_camera_path
 from rayzer.data.exchange import cameras_from_frames
 from rayzer.data.sources.colmap import read_colmap
 from rayzer.data.sources.nerfstudio import read_transforms
+from rayzer.files import save_tensors
 from rayzer.geometry import Cameras, pixel_rays
-from rayzer.prediction.encoded import load_scene
+from rayzer.prediction.encoded import FORMAT, load_scene
 from rayzer.prediction.outputs import there_and_back
 
 FILES = {
@@ -152,6 +154,14 @@ def test_damaged_encoded_scene(predicted, run, checkpoint, tmp_path):
     code, _, err = run("predict", file, "-o", tmp_path / "x", "--checkpoint", checkpoint)
     assert code == 2
     assert_one_line(err, "cut.safetensors")
+
+
+@pytest.mark.parametrize("scene", ["{", "[]", '{"name": "x"}'])
+def test_encoded_scene_with_a_wrong_header(scene, tmp_path):
+    file = tmp_path / "odd.safetensors"
+    save_tensors({"tokens": torch.zeros(1)}, file, {"format": FORMAT, "scene": scene})
+    with pytest.raises(InputError, match=r"odd.safetensors: not an encoded scene \("):
+        load_scene(file)
 
 
 def test_encoded_scene_round_trip(predicted):

@@ -1,4 +1,4 @@
-"""The reference implementation's YAML, translated: the only file that knows its keys (SPEC section 4)."""
+"""The reference implementation's YAML, translated: the only file that knows its keys."""
 
 from __future__ import annotations
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rayzer.data.exchange import OPENCV_FROM_OPENGL
 from rayzer.data.strict_json import finite_float, finite_floats, load_json, rigid_matrix, side_px
 from rayzer.errors import InputError
 from rayzer.geometry.cameras import Cameras
 
-_OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 _CENTRE_TOLERANCE = 1e-6  # of the picture's side: float32 rounding
 
 
@@ -74,7 +74,7 @@ def write_camera_path(path: Path, camera_path: CameraPath) -> None:
         InputError: naming the camera, if its principal point is not the centre, which the format cannot hold.
     """
     cameras = camera_path.cameras.detach().to("cpu", torch.float64)
-    poses = cameras.world_from_camera.numpy() @ _OPENCV_FROM_OPENGL
+    poses = cameras.world_from_camera.numpy() @ OPENCV_FROM_OPENGL
     content = {
         "camera_type": "perspective",
         "render_width": camera_path.width_px,
@@ -98,7 +98,7 @@ def _read_camera(entry: object, where: str) -> tuple[np.ndarray, list[float]]:
             raise InputError(f"{where}: {key}: missing; save the path again")
     numbers = finite_floats(entry["camera_to_world"], 16, f"{where}: camera_to_world")
     rows = [list(numbers[start : start + 4]) for start in range(0, 16, 4)]
-    pose = rigid_matrix(rows, f"{where}: camera_to_world") @ _OPENCV_FROM_OPENGL
+    pose = rigid_matrix(rows, f"{where}: camera_to_world") @ OPENCV_FROM_OPENGL
     fov = _between(entry["fov"], 0, 180, f"{where}: fov")
     fy = 0.5 / math.tan(math.radians(fov) / 2)
     return pose, [fy / _between(entry["aspect"], 0.01, 100, f"{where}: aspect"), fy, 0.5, 0.5]

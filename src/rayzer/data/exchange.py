@@ -14,6 +14,10 @@ from rayzer.errors import InputError
 from rayzer.geometry.cameras import Cameras
 
 Intrinsics = tuple[float, float, float, float]
+"""`fx, fy, cx, cy`; in pixels wherever this type stands."""
+
+OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
+"""Turns OpenGL's camera axes (x right, y up, z backward) into ours; its own inverse."""
 
 
 def frames_from_cameras(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from rayzer.errors import InputError
@@ -110,11 +111,11 @@ class ImageFit:
     width_px: int
     height_px: int
 
-    def intrinsics_to_fitted(self, fxfycxcy_px) -> np.ndarray:
+    def intrinsics_to_fitted(self, fxfycxcy_px: ArrayLike) -> np.ndarray:
         """Pinhole intrinsics `fx, fy, cx, cy` [..., 4] of the source -> float64 of the fitted picture."""
         return np.asarray(fxfycxcy_px, np.float64) * self._scale - self._offset
 
-    def intrinsics_to_source(self, fxfycxcy_px) -> np.ndarray:
+    def intrinsics_to_source(self, fxfycxcy_px: ArrayLike) -> np.ndarray:
         """Pinhole intrinsics `fx, fy, cx, cy` [..., 4] of the fitted picture -> float64 of the source."""
         return (np.asarray(fxfycxcy_px, np.float64) + self._offset) / self._scale
 
@@ -143,20 +144,11 @@ class ImageFit:
         return np.array([0.0, 0.0, self.left_px, self.top_px])
 
 
-def fit_square(source_width: int, source_height: int, image_size: int, patch_size: int) -> ImageFit:
-    """Fit a picture into a square of `image_size` pixels: the short side is resized, the long one cropped.
-
-    Raises:
-        ValueError: as `fit_cover`.
-    """
-    return fit_cover(source_width, source_height, image_size, image_size, patch_size)
-
-
 def fit_cover(source_width: int, source_height: int, width: int, height: int, patch_size: int) -> ImageFit:
     """Resize a picture until it covers `width` x `height` pixels, then crop its centre.
 
-    The side that sticks out is rounded to whole patches before the crop, as the reference does it (SPEC
-    section 7, "Images"); so fx and fy are scaled by slightly different factors.
+    The side that sticks out is rounded to whole patches before the crop, as the reference does it; so fx and
+    fy are scaled by slightly different factors.
 
     Raises:
         ValueError: if a size is not positive or the target is not made of whole patches.

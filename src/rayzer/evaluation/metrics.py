@@ -1,4 +1,4 @@
-"""Picture metrics, equal to the published protocol's (SPEC section 8)."""
+"""Image metrics, equal to those of the published evaluations of RayZer and LVSM."""
 
 from __future__ import annotations
 

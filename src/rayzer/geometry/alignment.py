@@ -73,7 +73,7 @@ def align_cameras(source: Cameras, target: Cameras) -> Similarity:
 
 @outside_autocast
 def relative_pose_errors(predicted: Cameras, true: Cameras) -> tuple[Tensor, Tensor]:
-    """Errors of the relative poses of all pairs i < j of views (SPEC section 8, "Poses").
+    """Errors of the relative poses of all pairs i < j of views, as in RRA, RTA and their AUC.
 
     Args:
         predicted, true: cameras [..., n].

@@ -148,7 +148,8 @@ def normalize_poses(world_from_camera: Tensor, scale: float = 1.35) -> Tensor:
     """Move the mean camera to the identity and fit all centres into a cube of half side `1 / scale`.
 
     The mean camera has the mean centre; its z is the unit mean forward axis, its x the unit cross product
-    of the (unnormalised) mean down axis and z, its y = z x x. Used by LVSM (SPEC section 3, LVSM data code).
+    of the (unnormalised) mean down axis and z, its y = z x x. What LVSM
+    was trained with (arXiv 2410.17242 and its data code).
 
     Args:
         world_from_camera: [..., v, 4, 4]; the mean and the maximum run over the `v` views of a sample.

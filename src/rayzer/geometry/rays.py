@@ -41,7 +41,7 @@ def pixel_rays(cameras: Cameras, height: int, width: int) -> tuple[Tensor, Tenso
 def plucker_map(cameras: Cameras, height: int, width: int) -> Tensor:
     """Pluecker coordinates `[origin x direction, direction]` of every pixel's ray, [..., 6, h, w].
 
-    They name the ray and not the point it starts from (SPEC section 2, "Rays").
+    They name the ray and not the point it starts from (Sitzmann et al. 2021, "Light field networks").
     """
     origins, directions = pixel_rays(cameras, height, width)
     coordinates = torch.cat([torch.linalg.cross(origins, directions), directions], -1)

@@ -42,17 +42,20 @@ def interpolate(cameras: Cameras, count: int) -> Cameras:
 
 
 @outside_autocast
-def orbit(cameras: Cameras, count: int, degrees: float = 40.0) -> Cameras:
-    """Swing sideways about the point the cameras look at and come back: a closed path of `count` cameras."""
+def orbit(cameras: Cameras, count: int, angle_deg: float = 40.0) -> Cameras:
+    """Swing by `angle_deg` in all, sideways about the point that cameras [n] look at: a closed path [count]."""
     start, focus, _ = _start(cameras, count)
     down = start.rotations[:, 1]
-    angles = math.radians(degrees) / 2 * torch.sin(_phase(count, start))
+    angles = math.radians(angle_deg) / 2 * torch.sin(_phase(count, start))
     return _turned_about(start, focus, down[None] * angles[:, None])
 
 
 @outside_autocast
 def spiral(cameras: Cameras, count: int, size: float = 0.3, turns: int = 2) -> Cameras:
-    """Circle around the starting view while moving in and out, always looking at the focus; closed."""
+    """Circle `turns` times around the middle view while moving in and out, looking at the focus: a closed path [count].
+
+    `size` is the largest distance from the middle view, as a fraction of its distance to the focus.
+    """
     start, focus, radius = _start(cameras, count)
     phase = _phase(count, start)
     grow = (1 - torch.cos(phase)) / 2
@@ -62,7 +65,7 @@ def spiral(cameras: Cameras, count: int, size: float = 0.3, turns: int = 2) -> C
 
 @outside_autocast
 def dolly(cameras: Cameras, count: int, size: float = 0.4) -> Cameras:
-    """Move straight in and back out by `size` of the distance to the focus; closed."""
+    """Move from the middle view straight in by `size` of the distance to the focus and back: a closed path [count]."""
     start, _, radius = _start(cameras, count)
     step = (1 - torch.cos(_phase(count, start))) / 2 * size * radius
     centers = start.centers + step[:, None] * start.rotations[:, 2]
@@ -71,7 +74,10 @@ def dolly(cameras: Cameras, count: int, size: float = 0.4) -> Cameras:
 
 @outside_autocast
 def wobble(cameras: Cameras, count: int, size: float = 0.12) -> Cameras:
-    """A small circle in the picture plane, always looking at the focus; closed. The safest path: little is unseen."""
+    """A small circle in the image plane of the middle view, looking at the focus: a closed path [count].
+
+    `size` is its radius as a fraction of the distance to the focus. The safest path: little is unseen.
+    """
     start, focus, radius = _start(cameras, count)
     phase = _phase(count, start)
     offset = torch.stack([torch.sin(phase), 1 - torch.cos(phase), torch.zeros_like(phase)], -1)

@@ -1,4 +1,4 @@
-"""From image tokens to cameras: one token per view looks at all views (SPEC section 2; paper section 3.2)."""
+"""From image tokens to cameras: one token per view looks at all views (RayZer paper, section 3.2)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ RotationCode = Literal["6d", "quaternion"]
 
 IDENTITY = {"6d": (1.0, 0, 0, 0, 1, 0), "quaternion": (1.0, 0, 0, 0)}
 ROTATION_FROM = {"6d": rotation_from_6d, "quaternion": rotation_from_quaternion}
+HEAD_STD = 1e-3  # small, so that training starts with all cameras near the canonical one
 MEAN_FOCAL = 1.25  # of the image's width and height; what the focal head predicts is added to it
 
 
@@ -28,8 +29,8 @@ class CameraHead(nn.Module):
     def __init__(self, width: int, canonical: CanonicalView, rotation: RotationCode):
         super().__init__()
         self.canonical, self.rotation = canonical, rotation
-        self.relative_pose = mlp(2 * width, width, len(IDENTITY[rotation]) + 3)
-        self.focal = mlp(width, width, 1)
+        self.relative_pose = mlp(2 * width, width, len(IDENTITY[rotation]) + 3, HEAD_STD)
+        self.focal = mlp(width, width, 1, HEAD_STD)
 
     @outside_autocast
     def forward(self, tokens: Tensor) -> Cameras:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from rayzer.errors import InputError
 from rayzer.geometry.cameras import Cameras
+
+if TYPE_CHECKING:
+    from rayzer.model.lvsm import LVSMConfig
+    from rayzer.model.rayzer import RayZerConfig
 
 
 def check_images(images: Tensor, patch_size: int) -> None:
@@ -30,6 +35,13 @@ def check_cameras(cameras: Cameras, images: Tensor) -> None:
         raise InputError(f"{list(images.shape[:2])} images need as many cameras, got {list(cameras.shape)}")
 
 
+def check_render_cameras(cameras: Cameras, scene_tokens: Tensor) -> None:
+    """Raise InputError unless cameras [b, t] look at scenes [b, s, d]."""
+    b = len(scene_tokens)
+    if len(cameras.shape) != 2 or cameras.shape[0] != b:
+        raise InputError(f"{b} scenes are rendered from cameras [{b}, t], got {list(cameras.shape)}")
+
+
 def check_positions(positions: Tensor, images: Tensor) -> None:
     """Raise InputError unless positions [b, v] or [v] number the images [b, v, ...]."""
     if positions.shape not in (images.shape[:2], images.shape[1:2]):
@@ -38,8 +50,8 @@ def check_positions(positions: Tensor, images: Tensor) -> None:
         )
 
 
-def check_positive(config) -> None:
-    """Raise InputError unless every number of a model's configuration can be built."""
+def check_config(config: RayZerConfig | LVSMConfig) -> None:
+    """Raise InputError unless a model can be built from the numbers of its configuration."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if isinstance(value, int) and not isinstance(value, bool) and value < 1:

@@ -1,4 +1,4 @@
-"""LVSM (arXiv 2410.17242), the baseline whose cameras come from the data (SPEC section 3)."""
+"""LVSM (arXiv 2410.17242), the baseline whose cameras come from the data."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from rayzer.geometry.cameras import Cameras
 from rayzer.geometry.rays import plucker_map
-from rayzer.model.checks import check_cameras, check_images, check_positive
+from rayzer.model.checks import check_cameras, check_config, check_images
 from rayzer.model.rayzer import Prediction
 from rayzer.model.renderer import Renderer
 from rayzer.model.scene_encoder import SceneEncoder, SceneTokens
-from rayzer.model.tokens import PatchEmbedding, initialise_
+from rayzer.model.tokens import PatchEmbedding
 from rayzer.model.transformer import BlockInit, Transformer
 from rayzer.view_split import ViewSplit
 
@@ -47,7 +47,7 @@ class LVSMConfig:
     block_init: BlockInit = "depth"
 
     def __post_init__(self) -> None:
-        check_positive(self)
+        check_config(self)
 
 
 class LVSM(nn.Module):
@@ -69,9 +69,6 @@ class LVSM(nn.Module):
             SceneEncoder(config.scene_tokens, d, transformer(config.encoder_layers)) if config.encoder else None
         )
         self.renderer = Renderer(d, patch, transformer(config.renderer_layers))
-        initialise_(self.context_embedding)
-        initialise_(self.renderer.ray_embedding)
-        initialise_(self.renderer.to_pixels)
 
     def forward(self, images: Tensor, split: ViewSplit, cameras: Cameras) -> Prediction:
         """Render the target views from the context views.

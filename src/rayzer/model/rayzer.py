@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from rayzer.geometry.cameras import Cameras
 from rayzer.geometry.rays import plucker_map
 from rayzer.model.camera_estimator import CameraEstimator, CameraHead, CanonicalView, RotationCode
-from rayzer.model.checks import check_cameras, check_images, check_positions, check_positive
+from rayzer.model.checks import check_cameras, check_config, check_images, check_positions
 from rayzer.model.renderer import Renderer
 from rayzer.model.scene_encoder import SceneEncoder, SceneTokens, TokenFusion
-from rayzer.model.tokens import PatchEmbedding, PositionCode, initialise_, mlp, token_code
+from rayzer.model.tokens import PatchEmbedding, PositionCode, mlp, token_code
 from rayzer.model.transformer import BlockInit, Transformer
 from rayzer.view_split import ViewSplit
 
@@ -59,7 +59,7 @@ class RayZerConfig:
     block_init: BlockInit = "depth"
 
     def __post_init__(self) -> None:
-        check_positive(self)
+        check_config(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,6 @@ class RayZer(nn.Module):
         self.fusion = TokenFusion(d)
         self.scene_encoder = SceneEncoder(config.scene_tokens, d, transformer(config.scene_layers))
         self.renderer = Renderer(d, patch, transformer(config.renderer_layers))
-        self._initialise()
 
     def forward(self, images: Tensor, split: ViewSplit) -> Prediction:
         """Predict the cameras of all views and render the target views from the context views.
@@ -164,12 +163,3 @@ class RayZer(nn.Module):
             check_positions(positions, images)
             return positions.expand(images.shape[:2])
         return torch.arange(images.shape[1], device=images.device).expand(images.shape[:2])
-
-    def _initialise(self) -> None:
-        head = self.camera_estimator.head
-        for part in (self.image_embedding, self.position_mlp, self.camera_estimator.index_mlp, self.ray_embedding):
-            if part is not None:
-                initialise_(part)
-        initialise_(self.renderer.ray_embedding)
-        initialise_(self.renderer.to_pixels)
-        initialise_(head, std=1e-3)

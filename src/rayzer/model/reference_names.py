@@ -1,4 +1,4 @@
-"""The table of parameter names: ours <-> those in checkpoints of the reference implementations (SPEC sections 2, 3).
+"""The table of parameter names: ours <-> those in checkpoints of the reference implementations.
 
 Both ways, strict: every name of one side has exactly one on the other.
 """

@@ -1,4 +1,4 @@
-"""From a latent scene and a camera to a picture (SPEC section 2, "Renderer"; paper section 3.4)."""
+"""From a latent scene and a camera to a picture (RayZer paper, section 3.4)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from rayzer.geometry.cameras import Cameras
 from rayzer.geometry.rays import plucker_map
+from rayzer.model.checks import check_render_cameras
 from rayzer.model.scene_encoder import SceneTokens
 from rayzer.model.tokens import PatchEmbedding, unpatchify
 from rayzer.model.transformer import Transformer
@@ -25,12 +26,17 @@ class Renderer(nn.Module):
         self.ray_embedding = PatchEmbedding(6, patch_size, width)
         self.norm = nn.LayerNorm(width, eps=1e-5, bias=False)
         self.transformer = transformer
-        self.to_pixels = nn.Sequential(
-            nn.LayerNorm(width, eps=1e-5, bias=False), nn.Linear(width, 3 * patch_size**2, bias=False)
-        )
+        to_colours = nn.Linear(width, 3 * patch_size**2, bias=False)
+        nn.init.normal_(to_colours.weight, std=0.02)
+        self.to_pixels = nn.Sequential(nn.LayerNorm(width, eps=1e-5, bias=False), to_colours)
 
     def forward(self, scene: SceneTokens, cameras: Cameras) -> Tensor:
-        """Render scenes [b] from cameras [b, t]: pictures [b, t, 3, h, w] in [0, 1], float32."""
+        """Render scenes [b] from cameras [b, t]: pictures [b, t, 3, h, w] in [0, 1], float32.
+
+        Raises:
+            InputError: if the cameras are not [b, t].
+        """
+        check_render_cameras(cameras, scene.tokens)
         b, t = cameras.shape
         rays = self.ray_embedding(plucker_map(cameras, scene.height, scene.width))
         rays = rearrange(self.norm(rays), "b t n d -> (b t) n d")

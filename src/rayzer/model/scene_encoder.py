@@ -1,4 +1,4 @@
-"""From context tokens to the latent scene (SPEC section 2, "Scene encoder"; paper section 3.3)."""
+"""From context tokens to the latent scene (RayZer paper, section 3.3)."""
 
 from __future__ import annotations
 

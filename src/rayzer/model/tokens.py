@@ -1,4 +1,4 @@
-"""Patches, position codes and the small networks that make tokens (SPEC section 2)."""
+"""Patches, position codes and the small networks that make tokens."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def token_code(positions: Tensor, rows: int, columns: int, width: int, order: Po
         rows, columns: tokens per picture.
         width: d; each of row and column gets d / 4, the index d / 2.
         order: "row_column", or "reference": the reference divides the token's number by the number of *rows*, which
-            gives row and column only where pictures are square (SPEC section 2, "Position code").
+            gives row and column only where pictures are square.
 
     Returns:
         [b, v, rows * columns, width] float32.
@@ -59,27 +59,23 @@ def token_code(positions: Tensor, rows: int, columns: int, width: int, order: Po
     return torch.cat([place.expand(b, v, -1, -1), index[:, :, None].expand(-1, -1, rows * columns, -1)], -1)
 
 
-def mlp(width_in: int, width: int, width_out: int) -> nn.Sequential:
-    """Linear - SiLU - Linear, with biases."""
-    return nn.Sequential(nn.Linear(width_in, width), nn.SiLU(), nn.Linear(width, width_out))
+def mlp(width_in: int, width: int, width_out: int, std: float = 0.02) -> nn.Sequential:
+    """Linear - SiLU - Linear; weights N(0, std), biases zero at first."""
+    first, second = nn.Linear(width_in, width), nn.Linear(width, width_out)
+    for linear in (first, second):
+        nn.init.normal_(linear.weight, std=std)
+        nn.init.zeros_(linear.bias)
+    return nn.Sequential(first, nn.SiLU(), second)
 
 
 class PatchEmbedding(nn.Linear):
-    """A linear map without bias from the patches of [b, v, c, h, w] maps to tokens [b, v, n, d]."""
+    """A linear map without bias, N(0, 0.02) at first, from the patches of [b, v, c, h, w] maps to tokens."""
 
     def __init__(self, channels: int, patch_size: int, width: int):
         super().__init__(channels * patch_size**2, width, bias=False)
+        nn.init.normal_(self.weight, std=0.02)
         self.patch_size = patch_size
 
     def forward(self, input: Tensor) -> Tensor:
         """Maps [b, v, c, h, w] -> tokens [b, v, n, d]."""
         return super().forward(patchify(input, self.patch_size).to(self.weight.dtype))
-
-
-def initialise_(module: nn.Module, std: float = 0.02) -> None:
-    """Every Linear below `module` N(0, std) with zero bias."""
-    for child in module.modules():
-        if isinstance(child, nn.Linear):
-            nn.init.normal_(child.weight, std=std)
-            if child.bias is not None:
-                nn.init.zeros_(child.bias)

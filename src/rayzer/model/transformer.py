@@ -1,4 +1,4 @@
-"""The block and the stack that all models are made of (SPEC section 2, "Block")."""
+"""The block and the stack that all models are made of."""
 
 from __future__ import annotations
 

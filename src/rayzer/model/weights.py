@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rayzer.errors import InputError
-from rayzer.files import exists, output_folder, save_tensors
+from rayzer.files import exists, output_file, output_folder, save_tensors
 from rayzer.model.lvsm import LVSM, LVSMConfig
 from rayzer.model.rayzer import RayZer, RayZerConfig
 from rayzer.model.reference_names import from_reference, reference_name_of, to_reference
@@ -119,16 +119,12 @@ def save_reference(model: Model, path: Path) -> None:
             f"{path}: the reference numbers the patches of {config.image_width}x{config.image_height} pictures another "
             "way; these weights would not work there"
         )
-    partial = path.with_name(path.name + ".partial")
     try:
-        torch.save({"model": to_reference(model)}, partial)
-        partial.replace(path)
+        with output_file(path) as partial:
+            torch.save({"model": to_reference(model)}, partial)
     except (OSError, RuntimeError) as error:  # torch reports a missing folder as a RuntimeError
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: cannot be written ({reason}); choose another name") from None
-    finally:
-        if exists(partial):
-            partial.unlink()
 
 
 def file_sha256(path: Path) -> str:

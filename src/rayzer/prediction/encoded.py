@@ -105,10 +105,13 @@ def load_scene(path: Path) -> EncodedScene:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        if metadata.get("format") != FORMAT:
-            raise InputError(f"{path}: not an encoded scene of this version; encode the photos again")
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable file ({error}); encode the photos again") from None
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{path}: not an encoded scene of this version; encode the photos again")
+    try:
         return _assemble(json.loads(metadata["scene"]), tensors)
-    except (SafetensorError, OSError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: not an encoded scene ({error}); encode the photos again") from None
 
 

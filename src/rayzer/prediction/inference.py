@@ -110,7 +110,10 @@ def render(
 
 
 def _normalised(given: Cameras | None) -> Cameras:
-    """Given cameras as LVSM was trained on them (SPEC section 3)."""
+    """Given cameras as LVSM was trained on them."""
     if given is None:
         raise InputError("this checkpoint needs known cameras: give a scene file with poses and intrinsics")
-    return Cameras(normalize_poses(given.world_from_camera), given.intrinsics)
+    try:
+        return Cameras(normalize_poses(given.world_from_camera), given.intrinsics)
+    except ValueError as error:
+        raise InputError(f"this checkpoint cannot use these poses: {error}; give photos of one side") from None

@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from rayzer.data.camera_path import CameraPath, write_camera_path
 from rayzer.data.exchange import frames_from_cameras
-from rayzer.data.images import IMAGE_SUFFIXES, open_photo
+from rayzer.data.images import IMAGE_SUFFIXES, ImageFit, open_photo
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources.colmap import write_colmap
 from rayzer.data.sources.nerfstudio import write_transforms
@@ -117,8 +117,6 @@ def write_path(cameras: Cameras, height: int, width: int, fps: float, path: Path
 
 def _view_entry(view: EncodedView, picture: str, camera: Cameras) -> dict:
     fit = view.fit
-    size = (fit.width_px, fit.height_px)
-    original = fit.intrinsics_to_source(camera.intrinsics_px(*size).double().numpy()).tolist()
     return {
         "name": view.name,
         "role": "target" if view.is_target else "context",
@@ -130,20 +128,24 @@ def _view_entry(view: EncodedView, picture: str, camera: Cameras) -> dict:
         "original": {
             "width_px": fit.source_width_px,
             "height_px": fit.source_height_px,
-            **dict(zip(("fx_px", "fy_px", "cx_px", "cy_px"), original, strict=True)),
+            **dict(zip(("fx_px", "fy_px", "cx_px", "cy_px"), _original_fxfycxcy_px(fit, camera), strict=True)),
         },
     }
 
 
+def _original_fxfycxcy_px(fit: ImageFit, camera: Cameras) -> list[float]:
+    """Intrinsics in pixels of the photo as it was, crop and resize undone."""
+    return fit.intrinsics_to_source(camera.intrinsics_px(fit.width_px, fit.height_px).double().numpy()).tolist()
+
+
 def _original_frame(encoded: EncodedScene, view: int, source: Frame, picture: Path) -> Frame:
-    height, width = encoded.images.shape[-2:]
     camera = encoded.cameras[view]
-    fxfycxcy_px = encoded.views[view].fit.intrinsics_to_source(camera.intrinsics_px(width, height).double().numpy())
+    fx, fy, cx, cy = _original_fxfycxcy_px(encoded.views[view].fit, camera)
     return replace(
         source,
         name=picture.name,
         pixels=picture,
-        fxfycxcy_px=tuple(fxfycxcy_px.tolist()),
+        fxfycxcy_px=(fx, fy, cx, cy),
         distortion=(),
         world_from_camera=camera.world_from_camera.double().numpy(),
     )
@@ -156,7 +158,7 @@ def _copy(source: Frame, destination: Path) -> Path:
         return destination
     suffix = source.pixels.suffix.lower()
     with Image.open(source.pixels) as image:
-        is_plain = image.mode == "RGB" and image.getexif().get(0x0112, 1) == 1  # 0x0112: EXIF orientation
+        is_plain = image.mode == "RGB" and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
     if is_plain and suffix in (".jpg", ".jpeg", ".png"):
         shutil.copyfile(source.pixels, destination)
         return destination

@@ -44,7 +44,7 @@ def select_views(available: int, context: int, targets: int) -> Selection:
 def target_slots(total: int, targets: int) -> tuple[int, ...]:
     """Positions of the targets among `total` sorted views: evenly spread, never the first or the last.
 
-    For 16 + 8 views these are the slots of the published evaluation (SPEC section 7): 2, 5, ..., 20, 22.
+    For 16 + 8 views these are the slots of the published evaluation on DL3DV: 2, 5, ..., 20, 22.
     """
     if targets > total - 2:
         raise ValueError(f"{targets} of {total} views cannot be held out: the first and the last are context")

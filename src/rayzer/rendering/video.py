@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rayzer.errors import InputError
+from rayzer.files import output_file
 
 if TYPE_CHECKING:
     import av.container
@@ -54,12 +55,8 @@ def write_mp4(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> Non
     first = next(pictures, None)
     if first is None:
         raise InputError(f"{path}: there are no frames to write")
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with output_file(path) as partial:
         _encode(partial, itertools.chain([first], pictures), first.shape[:2], fps)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _require_encoder(path: Path) -> None:

@@ -10,6 +10,8 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
+from rayzer.files import output_file
+
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -20,9 +22,8 @@ def write_page(path: str | Path, template: str, **context: object) -> None:
     """
     path = Path(path)
     html = environment().get_template(template).render(**context)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(html.encode("utf-8", "replace"))
-    partial.replace(path)
+    with output_file(path) as partial:
+        partial.write_bytes(html.encode("utf-8", "replace"))
 
 
 @functools.cache

@@ -21,7 +21,7 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ada
 
 
 def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:
-    """Learning rate used at `step` (from 0) of `steps`: linear warm-up from 0, then half a cosine (SPEC section 6)."""
+    """Learning rate used at `step` (from 0) of `steps`: linear warm-up from 0, then half a cosine."""
     if step < config.warmup_steps:
         return config.learning_rate * step / config.warmup_steps
     done = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)

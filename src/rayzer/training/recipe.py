@@ -1,4 +1,4 @@
-"""What fixes a training run, apart from the model (SPEC section 6; paper section 4.1)."""
+"""What fixes a training run, apart from the model (RayZer paper, section 4.1)."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from rayzer.data.exchange import known_camera, opencv_distortion
 from rayzer.data.scenes import Frame, Scene
@@ -28,6 +29,7 @@ from rayzer.data.sources.colmap_files import (
 )
 from rayzer.data.strict_json import checked_rigid, inner_path
 from rayzer.errors import InputError
+from rayzer.geometry.rotations import quaternion_from_rotation, rotation_from_quaternion
 
 _PLACES = ("sparse/0", "sparse", "colmap/sparse/0", ".")  # where gsplat and nerfstudio look, in this order
 _UNWRITABLE = re.compile(r"[\0\r\n\ud800-\udfff]")  # ends a name or a line, or is half of a character
@@ -155,34 +157,8 @@ def _refuse_twins(images: Sequence[ImageRecord], file: Path) -> None:
 
 
 def _rotation(wxyz: Sequence[float]) -> np.ndarray:
-    """Rotation matrix [3, 3] of a quaternion of any length but 0."""
-    w, x, y, z = np.asarray(wxyz) / math.hypot(*wxyz)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-
-
-def _quaternion(rotation: np.ndarray) -> np.ndarray:
-    """`w x y z` with w >= 0 of the rotation nearest to a matrix [3, 3].
-
-    It is the eigenvector of the largest eigenvalue of a symmetric matrix, which has no special cases
-    (Bar-Itzhack 2000, "New method for extracting the quaternion from a rotation matrix").
-    """
-    (a, b, c), (d, e, f), (g, h, i) = rotation
-    symmetric = np.array(
-        [
-            [a + e + i, h - f, c - g, d - b],
-            [h - f, a - e - i, b + d, c + g],
-            [c - g, b + d, e - a - i, f + h],
-            [d - b, c + g, f + h, i - a - e],
-        ]
-    )
-    wxyz = np.linalg.eigh(symmetric)[1][:, -1]
-    return -wxyz if wxyz[0] < 0 else wxyz
+    """Rotation matrix float64 [3, 3] of a quaternion of any length but 0."""
+    return rotation_from_quaternion(torch.tensor(wxyz, dtype=torch.float64)).numpy()
 
 
 # ---- frames to model
@@ -211,5 +187,5 @@ def _lens(frame: Frame) -> CameraRecord:
 
 def _camera_from_world(pose: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Quaternion and translation; the centre stays where it is even if the pose is not quite rigid."""
-    wxyz = tuple(_quaternion(pose[:3, :3].T).tolist())
+    wxyz = tuple(quaternion_from_rotation(torch.from_numpy(pose[:3, :3].T)).tolist())
     return wxyz, tuple((-_rotation(wxyz) @ pose[:3, 3]).tolist())

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from rayzer.data.exchange import Intrinsics, known_camera, opencv_distortion, usable_intrinsics
+from rayzer.data.exchange import OPENCV_FROM_OPENGL, Intrinsics, known_camera, opencv_distortion, usable_intrinsics
 from rayzer.data.images import photo_size
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.strict_json import (
@@ -32,7 +32,6 @@ from rayzer.data.strict_json import (
 )
 from rayzer.errors import InputError
 
-_OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 _PERSPECTIVE = ("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV")
 _LENS_KEYS = (
     *("fl_x", "fl_y", "camera_angle_x", "camera_angle_y", "cx", "cy", "w", "h"),
@@ -166,7 +165,7 @@ def _frame(name: str, source: _Source, common: dict[str, Any], world: _World) ->
     intrinsics = _intrinsics(lens, width, height, source.where)
     saved = rigid_matrix(source.entry["transform_matrix"], f"{source.where}: transform_matrix").copy()
     saved[:3, 3] /= world.scale
-    pose = checked_rigid(world.original_from_saved @ saved @ _OPENCV_FROM_OPENGL, f"{source.where}: transform_matrix")
+    pose = checked_rigid(world.original_from_saved @ saved @ OPENCV_FROM_OPENGL, f"{source.where}: transform_matrix")
     return Frame(name, source.picture, width, height, intrinsics, _distortion(lens, source.where), pose)
 
 
@@ -229,5 +228,5 @@ def _entry(frame: Frame, folder: Path) -> dict[str, Any]:
         "h": frame.height_px,
         **dict(zip(("fl_x", "fl_y", "cx", "cy"), fxfycxcy_px, strict=True)),
         **dict(zip(("k1", "k2", "p1", "p2"), opencv_distortion(frame), strict=True)),
-        "transform_matrix": (pose @ _OPENCV_FROM_OPENGL).tolist(),
+        "transform_matrix": (pose @ OPENCV_FROM_OPENGL).tolist(),
     }

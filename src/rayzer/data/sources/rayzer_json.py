@@ -13,6 +13,7 @@ from rayzer.data.images import photo_size
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.strict_json import finite_float, inner_path, load_json, rigid_matrix, side_px
 from rayzer.errors import InputError
+from rayzer.files import output_file
 
 FILE_NAME = "opencv_cameras.json"
 
@@ -61,9 +62,9 @@ def write_rayzer_json(scene: Scene, folder: Path | str) -> Path:
     if len({frozenset(entry) for entry in entries}) > 1:
         raise ValueError("intrinsics and poses must each be known for all frames or for none")
     target = folder / FILE_NAME
-    unfinished = target.with_name(f".{FILE_NAME}.partial")
-    unfinished.write_text(json.dumps({"scene_name": scene.name, "frames": entries}, allow_nan=False), encoding="utf-8")
-    unfinished.replace(target)
+    content = json.dumps({"scene_name": scene.name, "frames": entries}, allow_nan=False)
+    with output_file(target) as partial:
+        partial.write_text(content, encoding="utf-8")
     return target
 
 
