@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from rayzer.data.scenes import Scene
+from rayzer.data.scenes import Frame, Scene
 from rayzer.data.views import Views, decode_views, read_scene
 from rayzer.errors import InputError
 from rayzer.geometry.cameras import Cameras
@@ -75,6 +75,7 @@ def _decode_chosen(
     scene: Scene, path: Path, config: ModelConfig, size: tuple[int, int], strict: bool, advance: Advance
 ) -> tuple[Scene, Selection, Views]:
     """Choose and decode, leaving out photos that turn out to be damaged until all chosen ones are sound."""
+    decoded: dict[Frame, Views] = {}
     while True:
         if strict and scene.skipped:
             raise InputError(scene.skipped[0][1])
@@ -82,16 +83,16 @@ def _decode_chosen(
             raise InputError(_too_few(scene, path))
         selection = select_views(len(scene), config.context_views, config.target_views)
         needed = list(dict.fromkeys(selection.indices))
-        decoded: dict[int, Views] = {}
         broken: dict[int, str] = {}
         for done, index in enumerate(needed, start=1):
+            frame = scene.frames[index]
             try:
-                decoded[index] = decode_views(scene, [index], *size, config.patch_size)
+                decoded[frame] = decoded.get(frame) or decode_views(scene, [index], *size, config.patch_size)
             except InputError as error:
                 broken[index] = str(error)
             advance(done, len(needed))
         if not broken:
-            return scene, selection, _joined([decoded[index] for index in selection.indices])
+            return scene, selection, _joined([decoded[scene.frames[index]] for index in selection.indices])
         scene = _without(scene, broken)
 
 
