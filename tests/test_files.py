@@ -160,7 +160,7 @@ def test_a_place_that_cannot_be_looked_at(tmp_path, monkeypatch):
 
 
 def test_a_disk_that_fills_up_leaves_nothing(tmp_path):
-    with pytest.raises(OSError, match="space"), output_folder(tmp_path / "out"):
+    with pytest.raises(InputError, match=r"out: .*No space left"), output_folder(tmp_path / "out"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []
 

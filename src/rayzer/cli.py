@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rayzer.prediction.predict import Checkpoint
 
 PATH = click.Path(path_type=Path)
+NO_WEIGHTS = "no trained weights come with this version yet; name some with --checkpoint"
 
 checkpoint_option = click.option("--checkpoint", help="Checkpoint folder, reference .pt file, or hub id.")
 config_option = click.option("--config", help="For a reference .pt file: its YAML file, or a preset's name.")
@@ -72,26 +74,32 @@ def predict(
 
     INPUT is a folder of photos, a video, a scene file, or the scene.safetensors of an earlier prediction.
     """
-    from rayzer.files import check_output_folder
     from rayzer.prediction.encoded import load_scene
     from rayzer.prediction.inference import Runtime
+    from rayzer.prediction.outputs import check_destination
     from rayzer.prediction.path import PathRequest
     from rayzer.prediction.photos import choose_photos
     from rayzer.prediction.predict import predict_encoded, predict_photos
 
     way = PathRequest.parse(path, frames, fps)
     runtime = Runtime.choose(device, dtype)
-    check_output_folder(output, overwrite)
     if input.suffix == ".safetensors":
+        check_destination(output, overwrite)
         if size is not None:
             raise InputError(f"--size {size}: {input} is encoded at its own size; encode the photos again")
         encoded = load_scene(input)
-        outcome = predict_encoded(encoded, _load(checkpoint, config, runtime.device), way, runtime, output, overwrite)
+        loaded = _load(checkpoint, config, runtime.device)
+        outcome = predict_encoded(encoded, loaded, way, runtime, output, overwrite)
     else:
-        chosen = choose_photos(input, _peek(checkpoint, config), size, strict, allow_outside)
-        for _, reason in chosen.scene.skipped:
-            print(f"rayzer: left out: {reason}", file=sys.stderr)
-        outcome = predict_photos(chosen, _load(checkpoint, config, runtime.device), way, runtime, output, overwrite)
+        check_destination(output, overwrite, input)
+        model_config, problem = _peek(checkpoint, config)
+        chosen = choose_photos(input, model_config, size, strict, allow_outside)
+        for note in chosen.notes:
+            print(f"note: {' '.join(note.split())}", file=sys.stderr)
+        if problem is not None:
+            raise problem
+        loaded = _load(checkpoint, model_config, runtime.device)
+        outcome = predict_photos(chosen, loaded, way, runtime, output, overwrite)
     score = float(outcome.psnr_db.mean())
     print(f"Done: held-out views at {score:.2f} dB. Open {output / 'index.html'} in a browser.")
 
@@ -134,29 +142,29 @@ def info() -> None:
     print(f"torch {torch.__version__}, {device}, {torch.get_num_threads()} CPU threads")
 
 
-def _peek(checkpoint: str | None, config: str | None) -> ModelConfig:
-    """How many views the checkpoint takes, and which size.
+def _peek(checkpoint: str | None, config: str | None) -> tuple[ModelConfig, InputError | None]:
+    """How many views the checkpoint takes, and which size; and what is wrong with it.
 
-    The photos are checked first: what is wrong with the checkpoint is said when it is loaded.
+    The photos are checked before that is told: then those of the released model are assumed.
     """
     from rayzer.model.rayzer import RayZerConfig
     from rayzer.model.weights import peek_config
 
     if checkpoint is None:
-        return RayZerConfig()
+        return RayZerConfig(), InputError(NO_WEIGHTS)
     try:
-        return peek_config(checkpoint, config)
-    except InputError:
-        return RayZerConfig()
+        return peek_config(checkpoint, config), None
+    except InputError as error:
+        return RayZerConfig(), error
 
 
-def _load(checkpoint: str | None, config: str | None, device: torch.device) -> Checkpoint:
+def _load(checkpoint: str | None, config: str | ModelConfig | None, device: torch.device) -> Checkpoint:
     from rayzer.model.weights import load_model
     from rayzer.prediction.predict import Checkpoint
     from rayzer.progress import progress_bar
 
     if checkpoint is None:
-        raise InputError("no trained weights come with this version yet; name some with --checkpoint")
+        raise InputError(NO_WEIGHTS)
     with progress_bar("Loading weights") as advance:
         model = load_model(checkpoint, config, device)
         advance(1, 1)
@@ -164,9 +172,11 @@ def _load(checkpoint: str | None, config: str | None, device: torch.device) -> C
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0, 2 for a mistake of the user, 130 when interrupted."""
+    """Run the command line and exit: 0, 2 for a mistake of the user, 130 when interrupted, 143 when terminated."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("rayzer").setLevel(logging.INFO)
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries are not the user's business
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that unfinished files go
     sys.exit(_run(arguments))
 
 

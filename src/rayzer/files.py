@@ -48,10 +48,12 @@ def output_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
         for entry in sorted(staging.iterdir()):
             _replace(entry, folder / entry.name)
         staging.rmdir()
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(staging, ignore_errors=True)
         if not existed and not any(folder.iterdir()):
             folder.rmdir()
+        if isinstance(error, OSError):  # disk full, quota, a device that went away
+            raise _unwritable(folder, error) from error
         raise
 
 
@@ -81,7 +83,7 @@ def check_output_folder(folder: Path, overwrite: bool) -> None:
 
 
 def _unwritable(folder: Path, error: OSError | ValueError) -> InputError:
-    reason = error.strerror if isinstance(error, OSError) else str(error)
+    reason = (isinstance(error, OSError) and error.strerror) or str(error)
     return InputError(f"{folder}: cannot write there ({reason}); choose another output folder")
 
 
@@ -91,12 +93,16 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str
     Tensors are copied, because the library refuses those that share memory.
     """
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     copies = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()
     }
-    save_file(copies, path, metadata)
+    try:
+        save_file(copies, path, metadata)
+    except SafetensorError as error:  # what the library makes of a full disk
+        raise OSError(str(error)) from error
     path.chmod(0o644)
 
 

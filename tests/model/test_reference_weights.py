@@ -108,7 +108,7 @@ def test_prefix_and_frozen_loss_weights(altered, pt, yaml, caplog):
         model = rayzer.load_model(altered(change, optimizer={"step": 3}, param_update_step=5), yaml)
     assert same(model.state_dict(), rayzer.load_model(pt, yaml).state_dict())
     assert [record.message for record in caplog.records if "loss_computer" in record.message] == [
-        f"{altered(change)}: left out 2 tensors of the training loss (loss_computer.*)"
+        f"{altered(change)}: left out the weights of the training loss (loss_computer.*): 2"
     ]
 
 

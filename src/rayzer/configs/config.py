@@ -74,7 +74,7 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = OmegaConf.load(path)
-        if isinstance(content, DictConfig):
+        if isinstance(content, DictConfig) and len(content):
             return _plain(content)
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: not a readable YAML file ({' '.join(str(error).split())})") from None

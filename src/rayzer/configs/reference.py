@@ -59,7 +59,7 @@ class Reader:
 def is_reference(content: dict[str, Any]) -> bool:
     """Whether a YAML file's content is the reference implementation's."""
     model = content.get("model")
-    return isinstance(model, dict) and "class_name" in model
+    return "inference" in content or (isinstance(model, dict) and ("class_name" in model or "transformer" in model))
 
 
 def translate(content: dict[str, Any], where: str) -> tuple[Config, list[str]]:
@@ -137,6 +137,8 @@ def _patch_size(reader: Reader, other: str) -> int:
 
 
 def _training(reader: Reader) -> TrainingConfig:
+    for key in ("training.square_crop", "training.target_has_input"):
+        reader.get(key, bool, False)  # known to the reference; no data or training part of ours reads them yet
     clip = reader.get("training.grad_clip_norm", float, 1.0)
     default = TrainingConfig()
     optimizer = OptimizerConfig(

@@ -219,7 +219,7 @@ def _load_reference(path: Path, config: str | Path | ModelConfig | None) -> Mode
     model = _empty(resolved)
     state, ignored = from_reference(state, model)
     if ignored:
-        log.info("%s: left out %d tensors of the training loss (loss_computer.*)", path, len(ignored))
+        log.info("%s: left out the weights of the training loss (loss_computer.*): %d", path, len(ignored))
     names = {name: f"{name} ({reference_name_of(name, model)})" for name in model.state_dict()}
     _load_strictly(model, state, path, names)
     return model
@@ -258,8 +258,11 @@ def _first_damaged_part(path: Path) -> str | None:
 
 def _empty(config: ModelConfig) -> Model:
     """A model whose parameters are about to be loaded: on no device and without the cost of an initialisation."""
-    with torch.device("meta"):
-        return build_model(config)
+    try:
+        with torch.device("meta"):
+            return build_model(config)
+    except RuntimeError as error:  # sizes that overflow
+        raise InputError(f"the model configuration cannot be built ({str(error).splitlines()[0]})") from None
 
 
 def _load_strictly(model: Model, state: dict[str, Tensor], path: Path, names: dict[str, str] | None = None) -> None:
@@ -290,25 +293,35 @@ def _few(names: list[str], most: int = 8) -> str:
 
 def _from_hub(source: str) -> Path:
     """Download a hub id; returns our folder or the reference file in it."""
-    parts = source.split("/")
-    if len(parts) not in (2, 3) or not all(parts) or source.startswith((".", "~")):
-        raise InputError(f"{source}: no such file or folder (and not a hub id of the form owner/name)")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    patterns = [parts[2]] if len(parts) == 3 else [CONFIG, WEIGHTS, CHECKSUMS, "*.pt"]
-    try:
-        folder = Path(snapshot_download("/".join(parts[:2]), allow_patterns=patterns))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"{source}: no such file or folder, and not to be had from the hub ({reason})") from None
-    if (folder / CONFIG).is_file() and len(parts) == 2:
+    repository, file = _hub_id(source)
+    folder = _download(source, repository, [file] if file else [CONFIG, WEIGHTS, CHECKSUMS, "*.pt"])
+    if (folder / CONFIG).is_file() and not file:
         return folder
-    files = sorted(folder.glob("*.pt")) if len(parts) == 2 else [folder / parts[2]]
+    files = [folder / file] if file else sorted(folder.glob("*.pt"))
     if len(files) != 1 or not files[0].is_file():
         found = ", ".join(file.name for file in files) or "none"
         raise InputError(f"{source}: expected one .pt file, found {found}; name one as owner/name/file.pt")
     return files[0]
+
+
+def _hub_id(source: str) -> tuple[str, str]:
+    """Repository and file name ("" if none is named) of a hub id."""
+    parts = source.split("/")
+    if len(parts) not in (2, 3) or not all(parts) or source.startswith((".", "~")):
+        raise InputError(f"{source}: no such file or folder (and not a hub id of the form owner/name)")
+    return "/".join(parts[:2]), "".join(parts[2:])
+
+
+def _download(source: str, repository: str, patterns: list[str]) -> Path:
+    """The folder with those files of a hub repository that match, from the cache where they are there."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=patterns))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"{source}: no such file or folder, and not to be had from the hub ({reason})") from None
 
 
 def peek_config(source: str | Path, config: str | Path | ModelConfig | None = None) -> ModelConfig:
@@ -324,10 +337,10 @@ def peek_config(source: str | Path, config: str | Path | ModelConfig | None = No
         return read_config(path / CONFIG)
     if exists(path):
         raise InputError(_needs_config(path))
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    try:
-        return read_config(Path(hf_hub_download(str(source), CONFIG)))
-    except (HFValidationError, HfHubHTTPError, OSError) as error:
-        raise InputError(f"{source}: has no {CONFIG} ({str(error).splitlines()[0]})") from None
+    repository, file = _hub_id(str(source))
+    if file:
+        raise InputError(_needs_config(path))
+    folder = _download(str(source), repository, [CONFIG])
+    if not (folder / CONFIG).is_file():
+        raise InputError(_needs_config(path))
+    return read_config(folder / CONFIG)

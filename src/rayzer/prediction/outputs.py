@@ -19,12 +19,44 @@ from rayzer.data.images import IMAGE_SUFFIXES, ImageFit, open_photo
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources.colmap import write_colmap
 from rayzer.data.sources.nerfstudio import write_transforms
+from rayzer.errors import InputError
+from rayzer.files import check_output_folder
 from rayzer.geometry.cameras import Cameras
 from rayzer.prediction.encoded import EncodedScene, EncodedView, to_uint8
 from rayzer.rendering.video import write_mp4
 
 IMAGES, RENDERS, FRAMES, ORIGINAL = "images", "renders", "frames", "original"
 CAMERAS_VERSION = 1
+ENCODED = "scene.safetensors"  # no other program writes it: a folder that holds it is an earlier prediction
+WRITES = (
+    *(IMAGES, RENDERS, FRAMES, ORIGINAL, "sparse", ENCODED),
+    *("cameras.json", "transforms.json", "camera_path.json", "flythrough.mp4", "index.html", "results.json"),
+)
+
+
+def check_destination(out: Path, overwrite: bool, source: Path | None = None) -> None:
+    """Make sure that a prediction replaces nothing but an earlier prediction, and never its own input.
+
+    Args:
+        out: where the prediction will go.
+        overwrite: whether `out` may hold something.
+        source: the input, a file or a folder.
+
+    Raises:
+        InputError: if it would; long work should not start before this.
+    """
+    check_output_folder(out, overwrite)
+    if source is not None:
+        inputs = (source.resolve(), *source.resolve().parents)
+        if source.resolve() == out.resolve() or any((out / name).resolve() in inputs for name in WRITES):
+            raise InputError(f"{out}: results would replace the input {source}; choose another output folder")
+    if not (out / ENCODED).exists():
+        for name in WRITES:
+            if (out / name).exists():
+                raise InputError(
+                    f"{out / name}: would be replaced but is not from an earlier prediction; "
+                    "choose another output folder"
+                )
 
 
 def picture_names(scene: EncodedScene) -> list[str]:
@@ -103,7 +135,7 @@ def write_originals(encoded: EncodedScene, scene: Scene, indices: Sequence[int],
     for view in first_views:
         source = scene.frames[indices[view]]
         stem = source.name if isinstance(source.pixels, Path) else f"{_stem(source.name)}.png"
-        name = _unique(Path(stem).name, {frame.name for frame in frames})
+        name = _unique(_printable(Path(stem).name), {frame.name for frame in frames})
         picture = _copy(source, folder / IMAGES / name)
         frames.append(_original_frame(encoded, view, source, picture))
     write_transforms(folder / "transforms.json", frames, note)
@@ -167,6 +199,11 @@ def _copy(source: Frame, destination: Path) -> Path:
     return destination
 
 
+def _printable(name: str) -> str:
+    """A name without control characters and bytes that are not UTF-8, which exchange formats cannot hold."""
+    return re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", "_", name).strip() or "_"
+
+
 def _unique(name: str, taken: set[str]) -> str:
     stem, suffix = Path(name).stem, Path(name).suffix
     candidates = [name, *(f"{stem}-{number}{suffix}" for number in range(2, len(taken) + 3))]
@@ -177,7 +214,7 @@ def _stem(name: str) -> str:
     """A short file name for a view called `name`, without blanks, which COLMAP's text format cannot hold."""
     path = PurePosixPath(name.replace("\\", "/"))
     stem = path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
-    return re.sub(r"\s+", "_", stem)[:80]
+    return _printable(re.sub(r"\s+", "_", stem))[:80]
 
 
 def _save(image: Tensor, path: Path) -> None:

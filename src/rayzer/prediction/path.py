@@ -14,6 +14,7 @@ from rayzer.geometry.trajectories import PRESETS
 from rayzer.strict import nearest
 
 DEFAULT_PATH, DEFAULT_FRAMES, DEFAULT_FPS = "interpolate", 60, 24.0
+MAX_FRAMES = 10_000
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class PathRequest:
         Raises:
             InputError: unknown preset, unusable file or number.
         """
-        if frames is not None and frames < 2:
-            raise InputError(f"--frames {frames}: a fly-through needs at least 2 frames")
+        if frames is not None and not 2 <= frames <= MAX_FRAMES:
+            raise InputError(f"--frames {frames}: a fly-through has 2 to {MAX_FRAMES} frames")
         if fps is not None and not 0 < fps <= 240:
             raise InputError(f"--fps {fps:g}: must be above 0 and at most 240")
         if path in PRESETS:

@@ -66,6 +66,11 @@ def encode_photos(chosen: Chosen, checkpoint: Checkpoint, runtime: Runtime) -> E
     views, selection = chosen.views, chosen.selection
     context = list(selection.context)
     cameras, tokens = encode(checkpoint.model, views.images, views.cameras, context, runtime)
+    if not (cameras.world_from_camera.isfinite().all() and tokens.tokens.isfinite().all()):
+        raise InputError(
+            f"{checkpoint.name}: its outputs for these photos are not finite numbers; the weights are damaged, "
+            "get them again"
+        )
     described = zip(views.names, selection.repeated, views.times_s, views.fits, strict=True)
     return EncodedScene(
         name=chosen.scene.name,
@@ -87,6 +92,7 @@ def predict_photos(
 ) -> Outcome:
     """The whole job on photos."""
     started = time.perf_counter()
+    outputs.check_destination(out, overwrite)
     with output_folder(out, overwrite) as staging:
         with progress_bar("Cameras and scene") as advance:
             encoded = encode_photos(chosen, checkpoint, runtime)
@@ -109,6 +115,7 @@ def predict_encoded(
             f"{checkpoint.name}: the scene {encoded.name!r} was encoded by other weights; "
             "give the checkpoint that made it"
         )
+    outputs.check_destination(out, overwrite)
     with output_folder(out, overwrite) as staging:
         return _finish(encoded, checkpoint, path, runtime, staging, time.perf_counter())
 
@@ -153,6 +160,6 @@ def _finish(
     geometric = {"cameras_are_geometric": model.cameras_are_geometric, "scale": "arbitrary"}
     outputs.write_cameras(encoded, {**described, **geometric}, note, folder / "cameras.json")
     outputs.write_exchange(encoded, note, folder)
-    save_scene(encoded, folder / "scene.safetensors")
+    save_scene(encoded, folder / outputs.ENCODED)
     write_page(encoded, checkpoint, path, way, outcome.psnr_db, runtime, time.perf_counter() - started, folder)
     return outcome

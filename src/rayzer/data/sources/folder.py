@@ -34,8 +34,11 @@ def read_folder(path: Path | str) -> Scene:
             continue
         frames.append(Frame(photo.name, photo, header.width_px, header.height_px))
         headers.append(header)
+    notes = _notes(headers)
+    if folder != path and (beside := _photos(path)):
+        notes += (f"Only the photos in {folder.name}/ are used; {len(beside)} beside that folder are not.",)
     name = (folder.resolve().parent if folder.name == "images" else folder.resolve()).name
-    return Scene(name, tuple(frames), path, _notes(headers), tuple(skipped))
+    return Scene(name, tuple(frames), path, notes, tuple(skipped))
 
 
 def natural_key(name: str) -> tuple:
