@@ -262,3 +262,25 @@ def test_precision(altered):
     assert load_config(altered({"training.use_amp": False})).training.bf16 is False
     assert load_config(altered({"training.amp_dtype": "fp32"})).training.bf16 is False
     assert load_config(altered({"training.amp_dtype": ABSENT})).training.bf16 is True
+
+
+def test_a_file_without_a_class_name_is_told_so(tmp_path):
+    path = tmp_path / "reference.yaml"
+    path.write_text("model:\n  transformer:\n    d: 64\ninference:\n  if_inference: false\n")
+    with pytest.raises(InputError, match=r"model\.class_name"):
+        load_config(str(path))
+
+
+@pytest.mark.parametrize("key", ["square_crop", "target_has_input"])
+def test_switches_must_be_switches(tmp_path, key):
+    path = tmp_path / "reference.yaml"
+    path.write_text((RECORDINGS / "rayzer_tiny.yaml").read_text().replace(f"{key}: ", f"{key}: maybe # "))
+    with pytest.raises(InputError, match=rf"training\.{key}"):
+        load_config(str(path))
+
+
+def test_empty_file(tmp_path):
+    path = tmp_path / "empty.yaml"
+    path.write_text("")
+    with pytest.raises(InputError, match=r"empty\.yaml: expected keys and values"):
+        load_config(str(path))

@@ -287,3 +287,101 @@ def png_of_zeros(width, height):
     data = b"".join(compress.compress(row) for _ in range(height)) + compress.flush()
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(("given", "out"), [("own/images", "own"), ("own/images", "own/images"), ("other", "own")])
+def test_overwrite_never_touches_photos(refused, make_photos, tmp_path, given, out):
+    """Neither the input, nor pictures that lie where results would go."""
+    (tmp_path / "own").mkdir()
+    make_photos(9, "own/images")
+    make_photos(9, "other")
+    before = contents(tmp_path / "own")
+    assert "choose another output folder" in refused(tmp_path / given, "--overwrite", out=tmp_path / out)
+    assert contents(tmp_path / "own") == before
+
+
+def test_overwrite_never_touches_a_scene(refused, recordings, tmp_path):
+    import shutil
+
+    scene = tmp_path / "scene"
+    shutil.copytree(recordings / "dataset/scenes/scene_a", scene)
+    before = contents(scene)
+    refused(scene / "opencv_cameras.json", "--overwrite", out=scene)
+    assert contents(scene) == before
+
+
+def test_a_prediction_is_not_the_input_of_the_next(run, refused, make_photos, checkpoint, tmp_path):
+    out = tmp_path / "out"
+    words = ["--checkpoint", checkpoint, "--frames", 2]
+    assert run("predict", make_photos(8), "-o", out, *words)[0] == 0
+    assert run("predict", tmp_path / "photos", "-o", out, *words, "--overwrite")[0] == 0
+    assert "replace the input" in refused(out / "images", "--overwrite", out=out)
+    assert run("predict", out / "scene.safetensors", "-o", out, *words, "--overwrite")[0] == 0
+
+
+@pytest.mark.parametrize("name", ["a\nb.png", b"\xff.png".decode(errors="surrogateescape"), " blank.png"])
+def test_names_that_exchange_formats_cannot_hold(run, make_photos, checkpoint, tmp_path, name):
+    out = tmp_path / "out"
+    folder = make_photos([*(f"{n}.png" for n in range(7)), name])
+    code, _, err = run("predict", folder, "-o", out, "--checkpoint", checkpoint, "--frames", 2)
+    assert code == 0, err
+    assert len(list((out / "original/images").iterdir())) == 8
+
+
+def test_photos_beside_a_folder_of_photos_are_mentioned(run, make_photos, checkpoint, tmp_path):
+    folder = make_photos(3, "mixed")
+    make_photos(8, "mixed/images")
+    words = ["--checkpoint", checkpoint, "--frames", 2]
+    code, _, err = run("predict", folder, "-o", tmp_path / "out", *words)
+    assert code == 0
+    assert "3 beside that folder are not" in err
+
+
+def test_full_disk(refused, make_photos, monkeypatch):
+    import errno
+
+    from rayzer.prediction import predict
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(predict, "save_scene", full)
+    assert "No space left on device" in refused(make_photos(8))
+
+
+def test_a_mistyped_checkpoint_does_not_ask_the_hub(run, make_photos, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    def asked(*_, **__):
+        raise AssertionError("asked the hub")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", asked)
+    code, _, err = run("predict", make_photos(8), "-o", tmp_path / "out", "--checkpoint", "nock")
+    assert code == 2
+    assert err.splitlines()[-1].startswith("rayzer: nock: no such file or folder")
+
+
+def test_absurd_number_of_frames(refused, make_photos):
+    assert "10000" in refused(make_photos(8), "--frames", "1000000000")
+
+
+def test_terminated_run_leaves_nothing(make_photos, checkpoint, tmp_path):
+    """SIGTERM in the middle of a long fly-through: exit code 143 and no output folder."""
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    out = tmp_path / "out"
+    words = ["predict", make_photos(8), "-o", out, "--checkpoint", checkpoint, "--frames", "9999"]
+    child = subprocess.Popen([sys.executable, "-m", "rayzer", *map(str, words)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (out / ".partial/original/sparse").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(30) == 143
+    assert not out.exists()
