@@ -57,3 +57,14 @@ def test_nearest_context_ties_to_the_earlier():
     assert selection.targets == (1, 3)
     images = torch.arange(5.0)[:, None, None, None].expand(5, 3, 2, 2)
     assert demo.copy_nearest(images, selection)[:, 0, 0, 0].tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("name", ["images", "room-2"])
+def test_overwrite_never_touches_what_no_demo_wrote(run, tmp_path, name):
+    mine = tmp_path / "own" / name / "photo.jpg"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    code, _, err = run("demo", "-o", tmp_path / "own", "--overwrite")
+    assert code == 2
+    assert "choose another output folder" in err
+    assert mine.read_bytes() == b"mine"

@@ -20,6 +20,7 @@ from rayzer.model.rayzer import RayZerConfig
 from rayzer.model.weights import build_model, fingerprint
 from rayzer.prediction.encoded import to_uint8
 from rayzer.prediction.inference import Runtime
+from rayzer.prediction.outputs import WRITES, check_destination
 from rayzer.prediction.path import PathRequest
 from rayzer.prediction.photos import Chosen
 from rayzer.prediction.predict import Checkpoint, Outcome, predict_photos
@@ -55,6 +56,7 @@ def run_demo(out: Path | None, overwrite: bool = False) -> list[Path]:
         InputError: if the folder is not empty (without `overwrite`) or cannot be written.
     """
     out = out or next(folder for n in count(1) if not (folder := Path(f"rayzer-demo-{n}")).exists())
+    check_destination(out, overwrite, writes=(*WRITES, *ROOMS))
     runtime = Runtime.choose()
     checkpoint = _random_checkpoint(runtime)
     folders = [Path(), *(Path(name) for name in list(ROOMS)[1:])]
@@ -99,7 +101,7 @@ def copy_nearest(images: Tensor, selection: Selection) -> Tensor:
 
 
 def results_file(outcomes: list[Outcome], checkpoint: Checkpoint) -> dict:
-    """`results.json` in the form that `rayzer evaluate` writes (SPEC section 10)."""
+    """`results.json` in the form that `rayzer evaluate` will write."""
     scenes = [_scene_result(outcome) for outcome in outcomes]
     copies = [_copy_nearest_psnr(outcome) for outcome in outcomes]
     summary = {key: sum(scene[key] for scene in scenes) / len(scenes) for key in ("psnr", "ssim")}

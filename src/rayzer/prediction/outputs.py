@@ -34,13 +34,14 @@ WRITES = (
 )
 
 
-def check_destination(out: Path, overwrite: bool, source: Path | None = None) -> None:
+def check_destination(out: Path, overwrite: bool, source: Path | None = None, writes: Sequence[str] = WRITES) -> None:
     """Make sure that a prediction replaces nothing but an earlier prediction, and never its own input.
 
     Args:
         out: where the prediction will go.
         overwrite: whether `out` may hold something.
         source: the input, a file or a folder.
+        writes: names of all entries of `out` that may be replaced.
 
     Raises:
         InputError: if it would; long work should not start before this.
@@ -48,10 +49,10 @@ def check_destination(out: Path, overwrite: bool, source: Path | None = None) ->
     check_output_folder(out, overwrite)
     if source is not None:
         inputs = (source.resolve(), *source.resolve().parents)
-        if source.resolve() == out.resolve() or any((out / name).resolve() in inputs for name in WRITES):
+        if source.resolve() == out.resolve() or any((out / name).resolve() in inputs for name in writes):
             raise InputError(f"{out}: results would replace the input {source}; choose another output folder")
     if not (out / ENCODED).exists():
-        for name in WRITES:
+        for name in writes:
             if (out / name).exists():
                 raise InputError(
                     f"{out / name}: would be replaced but is not from an earlier prediction; "
