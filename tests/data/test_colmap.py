@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from rayzer.data.scenes import Frame
 from rayzer.data.sources.colmap import read_colmap, write_colmap
+from rayzer.data.sources.source import ReadOptions, refuse
 from rayzer.errors import InputError
 
 NOTE = "Cameras of a learned frame.\nNot metric."
@@ -31,6 +32,15 @@ IMAGES = """# Image list with two lines of data per image:
 
 12 0 0 1 0 0 0 5 40 c.png
 """
+
+
+def only_cameras(kind, error):
+    """Missing pictures are fine, everything else is not."""
+    if kind != "image":
+        refuse(kind, error)
+
+
+NO_IMAGES = ReadOptions(report=only_cameras)
 
 
 def _text_model(folder: Path, cameras: str = CAMERAS, images: str = IMAGES) -> Path:
@@ -56,7 +66,7 @@ def test_reads_a_hand_typed_model(scene):
     assert got.name == "room"
     first, third, second = got.frames
     assert [frame.name for frame in got.frames] == ["a 1.png", "c.png", "sub folder/b 2.png"]
-    assert first.pixels == scene / "images/a 1.png"
+    assert first.image == scene / "images/a 1.png"
     assert (first.width_px, first.height_px) == (80, 60)
     assert first.fxfycxcy_px == (100, 100, 40, 30)
     assert first.distortion == (0.25, 0, 0, 0)
@@ -81,7 +91,7 @@ def _at(row: int, column: int, value: float) -> np.ndarray:
 @pytest.mark.parametrize("place", ["sparse/0", "sparse", "colmap/sparse/0", "."])
 def test_finds_the_model(tmp_path, place):
     _text_model(tmp_path / place)
-    assert len(read_colmap(tmp_path, need_images=False)) == 3
+    assert len(read_colmap(tmp_path, NO_IMAGES)) == 3
 
 
 def test_finds_the_pictures_from_the_model_folder(scene, monkeypatch):
@@ -90,28 +100,28 @@ def test_finds_the_pictures_from_the_model_folder(scene, monkeypatch):
         monkeypatch.chdir(scene / "sparse/0")
         got = read_colmap(folder)
         assert got.name == "room"
-        assert [Path(frame.pixels).resolve() for frame in got.frames] == expected
+        assert [Path(frame.image).resolve() for frame in got.frames] == expected
 
 
 def test_binary_is_preferred_to_text(scene):
     frames = _random_frames(scene, 1)
     write_colmap(scene / "sparse/0", frames, NOTE)
     _text_model(scene / "sparse/0")
-    assert [frame.name for frame in read_colmap(scene, need_images=False).frames] == ["photo 0.png"]
+    assert [frame.name for frame in read_colmap(scene, NO_IMAGES).frames] == ["photo 0.png"]
 
 
 def test_missing_pictures(scene):
     (scene / "images/c.png").unlink()
     with pytest.raises(InputError, match=r"images\.txt: image 'c\.png': .*images/c\.png does not exist"):
         read_colmap(scene)
-    assert read_colmap(scene, need_images=False).frames[1].pixels == scene / "images/c.png"
+    assert [frame.image is None for frame in read_colmap(scene, NO_IMAGES).frames] == [False, True, False]
 
 
 def test_pictures_outside(scene):
     _text_model(scene / "sparse/0", images="1 1 0 0 0 0 0 0 7 ../sparse/0/cameras.txt\n\n")
     with pytest.raises(InputError, match="allow-outside"):
         read_colmap(scene)
-    assert len(read_colmap(scene, allow_outside=True)) == 1
+    assert len(read_colmap(scene, ReadOptions(allow_outside=True))) == 1
 
 
 @pytest.mark.parametrize(
@@ -155,7 +165,7 @@ def test_pictures_outside(scene):
 def test_names_file_line_and_trouble(tmp_path, cameras, images, says):
     _text_model(tmp_path, cameras, images)
     with pytest.raises(InputError, match=says) as caught:
-        read_colmap(tmp_path, need_images=False)
+        read_colmap(tmp_path, NO_IMAGES)
     assert str(caught.value).startswith(str(tmp_path))
     assert "\n" not in str(caught.value)
 
@@ -166,7 +176,7 @@ def test_text_that_is_not_utf8_and_no_model_at_all(tmp_path):
     _text_model(tmp_path)
     (tmp_path / "images.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match=r"images\.txt: .*UTF-8"):
-        read_colmap(tmp_path, need_images=False)
+        read_colmap(tmp_path, NO_IMAGES)
 
 
 # ---- writing
@@ -212,11 +222,10 @@ def test_round_trip_keeps_rays(tmp_path, suffix):
     write_colmap(tmp_path / "sparse/0", frames, NOTE)
     for other in (tmp_path / "sparse/0").glob("*.txt" if suffix == ".bin" else "*.bin"):
         other.unlink()
-    scene = read_colmap(tmp_path, need_images=False)
+    scene = read_colmap(tmp_path, NO_IMAGES)
     for before, after in zip(frames, scene.frames, strict=True):
         _assert_same_cameras(before, after, atol=1e-12)
         assert after.fxfycxcy_px == before.fxfycxcy_px
-        assert after.pixels == before.pixels
 
 
 @settings(max_examples=100, deadline=None)
@@ -234,7 +243,7 @@ def test_every_rotation_survives(wxyz):
     frame = Frame("x.png", Path("x.png"), 320, 240, (300, 300, 160, 120), (), pose)
     with tempfile.TemporaryDirectory() as folder:
         write_colmap(Path(folder), [frame], NOTE)
-        (again,) = read_colmap(Path(folder), need_images=False).frames
+        (again,) = read_colmap(Path(folder), NO_IMAGES).frames
         text = (Path(folder) / "images.txt").read_text()
     _assert_same_cameras(frame, again, atol=1e-12)
     header = next(line for line in text.split("\n") if line and not line.startswith("#"))
@@ -337,7 +346,7 @@ def test_we_read_what_pycolmap_writes(tmp_path, suffix):
     (model.write_binary if suffix == ".bin" else model.write_text)(str(tmp_path))
     assert (tmp_path / f"rigs{suffix}").exists()
     assert (tmp_path / f"frames{suffix}").exists()
-    frames = {frame.name: frame for frame in read_colmap(tmp_path, need_images=False).frames}
+    frames = {frame.name: frame for frame in read_colmap(tmp_path, NO_IMAGES).frames}
     assert list(frames) == sorted(frames)
     assert len(frames) == 5
     for image in model.images.values():
@@ -372,7 +381,7 @@ def _read_bytes(cameras: bytes, images: bytes) -> None:
         (Path(folder) / "cameras.bin").write_bytes(cameras)
         (Path(folder) / "images.bin").write_bytes(images)
         try:
-            scene = read_colmap(Path(folder), need_images=False)
+            scene = read_colmap(Path(folder), NO_IMAGES)
         except InputError as error:
             assert str(error).startswith(folder)  # noqa: PT017
             assert "\n" not in str(error)  # noqa: PT017
@@ -385,11 +394,11 @@ def test_every_cut_is_an_input_error(healthy, tmp_path):
     for stem, data in (("cameras", cameras), ("images", images)):
         (tmp_path / "cameras.bin").write_bytes(cameras)
         (tmp_path / "images.bin").write_bytes(images)
-        assert len(read_colmap(tmp_path, need_images=False)) == 3
+        assert len(read_colmap(tmp_path, NO_IMAGES)) == 3
         for damaged in (*(data[:size] for size in range(len(data))), data + b"\0"):
             (tmp_path / f"{stem}.bin").write_bytes(damaged)
             with pytest.raises(InputError, match=rf"{stem}\.bin: "):
-                read_colmap(tmp_path, need_images=False)
+                read_colmap(tmp_path, NO_IMAGES)
 
 
 @settings(max_examples=250, deadline=None)
@@ -416,7 +425,7 @@ def test_huge_counts_allocate_nothing(healthy, tmp_path):
         (tmp_path / "images.bin").write_bytes(images[:position] + b"\xff" * 8 + images[position + 8 :])
         tracemalloc.start()
         with pytest.raises(InputError, match="ends too early for 18446744073709551615 entries"):
-            read_colmap(tmp_path, need_images=False)
+            read_colmap(tmp_path, NO_IMAGES)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 1_000_000

@@ -27,7 +27,7 @@ def test_natural_order(tmp_path):
     scene = read_folder(tmp_path / "my scene")
     assert names(scene) == wanted
     assert scene.name == "my scene"
-    assert scene.frames[0].pixels == tmp_path / "my scene" / "frame1.png"
+    assert scene.frames[0].image == tmp_path / "my scene" / "frame1.png"
     assert scene.notes == scene.skipped == ()
 
 

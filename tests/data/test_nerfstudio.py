@@ -10,6 +10,7 @@ from PIL import Image
 from rayzer.data.exchange import cameras_from_frames, frames_from_cameras
 from rayzer.data.scenes import Frame
 from rayzer.data.sources.nerfstudio import read_transforms, write_transforms
+from rayzer.data.sources.source import ReadOptions
 from rayzer.errors import InputError
 from rayzer.geometry.cameras import Cameras
 
@@ -54,7 +55,7 @@ def test_reads_hand_typed_files(folder, text):
     assert frame.world_from_camera.tolist() == ORIGINAL
     assert frame.fxfycxcy_px == (10, 11, 4, 3)
     assert (frame.width_px, frame.height_px, frame.distortion) == (8, 6, ())
-    assert (frame.name, frame.pixels) == ("a b.png", folder / "images/a b.png")
+    assert (frame.name, frame.image) == ("a b.png", folder / "images/a b.png")
 
 
 def test_legacy_transform_is_assumed_beside_a_colmap_model_only(folder):
@@ -113,7 +114,7 @@ def test_blender_names_have_no_extension(folder):
     data = _scene(1, camera_angle_x=0.6911112070083618)
     data["frames"][0]["file_path"] = "./images/b"
     (frame,) = read_transforms(_write(folder, data)).frames
-    assert (frame.name, frame.pixels) == ("b.png", folder / "images/b.png")
+    assert (frame.name, frame.image) == ("b.png", folder / "images/b.png")
 
 
 def test_missing_pictures(folder):
@@ -121,17 +122,14 @@ def test_missing_pictures(folder):
     data["frames"][1]["file_path"] = "images/lost.png"
     path = _write(folder, data)
     scene = read_transforms(path)
-    assert [frame.name for frame in scene.frames] == ["a b.png"]
+    assert [(frame.name, frame.image is None) for frame in scene.frames] == [("a b.png", False), ("lost.png", True)]
+    assert scene.present == [0]
     ((lost, why),) = scene.skipped
     assert lost == folder / "images/lost.png"
     assert "transforms.json: frame 1 (images/lost.png): there is no such picture" in why
-    assert read_transforms(path, need_images=False).frames[1].name == "lost.png"
     (folder / "images/a b.png").unlink()
     with pytest.raises(InputError, match=r"transforms.json: frame 0 .*a b.png does not exist, nor does any other"):
         read_transforms(path)
-    del data["w"]
-    with pytest.raises(InputError, match=r"frame 0 .*: w, h: missing"):
-        read_transforms(_write(folder, data), need_images=False)
 
 
 def test_pictures_outside(folder):
@@ -142,11 +140,11 @@ def test_pictures_outside(folder):
     path = _write(inner, data)
     with pytest.raises(InputError, match="allow-outside"):
         read_transforms(path)
-    (frame,) = read_transforms(path, allow_outside=True).frames
+    (frame,) = read_transforms(path, ReadOptions(allow_outside=True)).frames
     assert frame.name == "b.png"
     data["frames"][0]["file_path"] = str(folder / "images/c.png")
-    (frame,) = read_transforms(_write(inner, data), allow_outside=True).frames
-    assert (frame.name, frame.pixels) == ("c.png", folder / "images/c.png")
+    (frame,) = read_transforms(_write(inner, data), ReadOptions(allow_outside=True)).frames
+    assert (frame.name, frame.image) == ("c.png", folder / "images/c.png")
 
 
 @pytest.mark.parametrize(
@@ -230,7 +228,7 @@ def test_round_trip_keeps_rays_even_beside_a_colmap_model(folder):
     scene = read_transforms(folder / "transforms.json")
     assert scene.notes == ()
     for before, after in zip(frames, scene.frames, strict=True):
-        assert (after.name, after.pixels) == (before.name, before.pixels)
+        assert (after.name, after.image) == (before.name, before.image)
         for x_px, y_px in ((0, 0), (8, 0), (3.5, 5.5)):
             for a, b in zip(_slow_ray(before, x_px, y_px), _slow_ray(after, x_px, y_px), strict=True):
                 np.testing.assert_allclose(b, a, atol=1e-6)
@@ -283,8 +281,9 @@ def test_frames_and_cameras_exchange(folder):
 @pytest.mark.skipif(not FOX.is_file(), reason="the fox scene is not here")
 def test_reads_the_fox():
     scene = read_transforms(FOX)
-    assert len(scene) == 50
-    assert len(scene.skipped) == 17  # listed in the file, but not published
+    assert len(scene) == 67
+    assert len(scene.present) == 50
+    assert len(scene.skipped) == 17  # listed in the file, but not published: they keep their numbers
     assert scene.name == "fox"
     assert [frame.name for frame in scene.frames] == sorted(frame.name for frame in scene.frames)
     for frame in scene.frames:

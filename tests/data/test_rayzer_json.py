@@ -7,6 +7,7 @@ from PIL import Image
 
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources.rayzer_json import FILE_NAME, read_rayzer_json, write_rayzer_json
+from rayzer.data.sources.source import ReadOptions
 from rayzer.errors import InputError
 
 TURN = [[0.0, -1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 2.0], [0.0, 0.0, 1.0, 3.0], [0.0, 0.0, 0.0, 1.0]]
@@ -36,7 +37,7 @@ def write(folder, data):
 
 def refused(path, *words, **options):
     with pytest.raises(InputError) as caught:
-        read_rayzer_json(path, **options)
+        read_rayzer_json(path, ReadOptions(**options))
     message = str(caught.value)
     assert message.startswith(str(path))
     assert "\n" not in message
@@ -49,7 +50,7 @@ def test_reads_cameras(folder):
     assert scene.name == "My scene"
     assert [frame.name for frame in scene.frames] == ["0.png", "1.png", "2.png"]
     frame = scene.frames[1]
-    assert frame.pixels == folder / "images" / "1.png"
+    assert frame.image == folder / "images" / "1.png"
     assert (frame.width_px, frame.height_px) == (40, 30)
     assert frame.fxfycxcy_px == (50.0, 51.0, 20.5, 15.0)
     np.testing.assert_allclose(frame.world_from_camera @ TURN, np.eye(4), atol=1e-15)
@@ -201,8 +202,8 @@ def test_paths_stay_in_the_folder_unless_allowed(folder, escape):
     data["frames"][1]["file_path"] = escape.replace("{tmp}", str(folder.parent))
     path = write(folder, data)
     refused(path, "frame 1", "file_path", "--allow-outside")
-    frame = read_rayzer_json(path, allow_outside=True).frames[1]
-    assert frame.pixels.samefile(folder.parent / "outside.png")
+    frame = read_rayzer_json(path, ReadOptions(allow_outside=True)).frames[1]
+    assert frame.image.samefile(folder.parent / "outside.png")
 
 
 @pytest.mark.parametrize("value", ["images/0.png\0.jpg", "", " ", "\ud800.png", 7, None, ["images/0.png"], "x" * 5000])
@@ -242,7 +243,7 @@ def test_write_then_read(folder):
     again = read_rayzer_json(folder / FILE_NAME)
     assert again.name == scene.name
     for a, b in zip(scene.frames, again.frames, strict=True):
-        assert (a.name, a.pixels, a.width_px, a.fxfycxcy_px) == (b.name, b.pixels, b.width_px, b.fxfycxcy_px)
+        assert (a.name, a.image, a.width_px, a.fxfycxcy_px) == (b.name, b.image, b.width_px, b.fxfycxcy_px)
         np.testing.assert_allclose(a.world_from_camera, b.world_from_camera, atol=1e-14)
     assert sorted(path.name for path in folder.iterdir()) == ["images", FILE_NAME]
 

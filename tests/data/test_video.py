@@ -45,7 +45,7 @@ def write_video(path, levels, fps=10, times_ms=None, noise=0, options=None, trc=
 
 
 def levels_of(scene):
-    return [float(frame.pixels[24:, 32:].mean()) for frame in scene.frames]
+    return [float(frame.image[24:, 32:].mean()) for frame in scene.frames]
 
 
 def times_of(scene):
@@ -83,10 +83,10 @@ def test_frames_are_spread_over_the_time(tmp_path, suffix, codec):
     assert levels_of(scene) == pytest.approx([0, 70, 133, 203], abs=4)
     assert [frame.name for frame in scene.frames] == ["0.000s", "1.000s", "1.900s", "2.900s"]
     frame = scene.frames[0]
-    assert frame.pixels.shape == (48, 64, 3)
-    assert frame.pixels.dtype == np.uint8
+    assert frame.image.shape == (48, 64, 3)
+    assert frame.image.dtype == np.uint8
     assert (frame.width_px, frame.height_px) == (64, 48)
-    assert frame.pixels[3, 3] == pytest.approx([255, 0, 0], abs=12)
+    assert frame.image[3, 3] == pytest.approx([255, 0, 0], abs=12)
 
 
 def test_variable_frame_rate_is_sampled_by_time(tmp_path):
@@ -130,14 +130,14 @@ def test_progress(tmp_path):
 )
 def test_rotation_metadata_is_applied(tmp_path, matrix, k):
     path = write_video(tmp_path / "v.mp4", [100] * 5)
-    stored = read_video(path, 1).frames[0].pixels
+    stored = read_video(path, 1).frames[0].image
     a, b, c, d = (value << 16 for value in matrix)
     content = bytearray(path.read_bytes())
     start = content.index(b"tkhd") + 44
     content[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(content)
     frame = read_video(path, 1).frames[0]
-    np.testing.assert_array_equal(frame.pixels, np.rot90(stored, k))
+    np.testing.assert_array_equal(frame.image, np.rot90(stored, k))
     assert (frame.width_px, frame.height_px) == ((48, 64) if k % 2 else (64, 48))
 
 
@@ -310,5 +310,5 @@ def test_real_videos(name, last_s, size):
     assert len(scene) == 24
     assert times_of(scene)[-1] == pytest.approx(last_s, abs=0.01)
     assert {(frame.width_px, frame.height_px) for frame in scene.frames} == {size}
-    assert min(np.ptp(frame.pixels) for frame in scene.frames) > 100
+    assert min(np.ptp(frame.image) for frame in scene.frames) > 100
     assert scene.notes == ()

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file
 
+from rayzer.data.formats import read_scene
 from rayzer.data.images import fit_cover
 from rayzer.data.scenes import Frame, Scene
-from rayzer.data.views import decode_views, evenly_spaced, load_images, load_views, read_scene
+from rayzer.data.sources.source import ReadOptions
+from rayzer.data.views import decode_views, evenly_spaced, load_images, load_views
 from rayzer.errors import InputError
 from rayzer.geometry.cameras import normalize_poses
 
@@ -172,9 +174,9 @@ def test_read_scene_tells_what_it_is_given(tmp_path):
     assert read_scene(scene_file("scene_a")).name == "scene_a"
     assert len(read_scene(scene_file("scene_a").parent)) == 10
     assert read_scene(photos(tmp_path / "photos", 3)).name == "photos"
-    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "notes.dat").write_text("x")
     with pytest.raises(InputError, match="neither a folder"):
-        read_scene(tmp_path / "notes.txt")
+        read_scene(tmp_path / "notes.dat")
     with pytest.raises(InputError, match="no such file or folder"):
         read_scene(tmp_path / "none")
 
@@ -185,7 +187,7 @@ def test_read_scene_passes_on_what_is_allowed(tmp_path):
     (tmp_path / "scene" / "opencv_cameras.json").write_text('{"frames": [{"file_path": "../0.png"}]}')
     with pytest.raises(InputError, match="--allow-outside"):
         read_scene(tmp_path / "scene")
-    assert len(read_scene(tmp_path / "scene", allow_outside=True)) == 1
+    assert len(read_scene(tmp_path / "scene", ReadOptions(allow_outside=True))) == 1
 
 
 @settings(deadline=None)

@@ -77,7 +77,7 @@ def test_every_file_with_cameras_says_what_they_are(predicted):
 def test_processed_colmap_gives_the_same_rays(predicted, suffix):
     keep_only(predicted / "sparse/0", suffix)
     scene = read_colmap(predicted)
-    assert all(Image.open(frame.pixels).size == (frame.width_px, frame.height_px) for frame in scene.frames)
+    assert all(Image.open(frame.image).size == (frame.width_px, frame.height_px) for frame in scene.frames)
     expected, _ = processed_cameras(predicted)
     torch.testing.assert_close(rays_of(cameras_from_frames(scene.frames)), rays_of(expected), atol=1e-4, rtol=0)
 
@@ -93,7 +93,7 @@ def test_original_photos_lie_on_the_same_rays(predicted, source):
     folder = predicted / "original"
     scene = read_colmap(folder) if source == "colmap" else read_transforms(folder / "transforms.json")
     assert [frame.name for frame in scene.frames] == sorted(frame.name for frame in scene.frames)
-    assert all(Image.open(frame.pixels).size == (frame.width_px, frame.height_px) for frame in scene.frames)
+    assert all(Image.open(frame.image).size == (frame.width_px, frame.height_px) for frame in scene.frames)
     cameras = cameras_from_frames(scene.frames)
     expected, views = processed_cameras(predicted)
     order = [next(i for i, view in enumerate(views) if view["name"] == frame.name) for frame in scene.frames]

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+
+
+class StoredImage(Protocol):
+    """A picture that is neither a file of its own nor decoded yet: it lies in an archive, a chunk, a pack."""
+
+    def load(self) -> np.ndarray:
+        """Decode it to uint8 [h, w, 3] (RGB, upright).
+
+        Raises:
+            InputError: naming the file that it lies in, if it cannot be decoded.
+        """
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,8 +27,9 @@ class Frame:
 
     Attributes:
         name: the name a user knows the picture by (file name, or time in a video).
-        pixels: the image file, or decoded pixels uint8 [h, w, 3] (RGB, upright).
-        width_px, height_px: size of the upright picture (after EXIF rotation).
+        image: the image file, decoded pixels uint8 [h, w, 3] (RGB, upright), or something that can load them;
+            None if the picture is known to be missing (the frame stays, so that frames keep their numbers).
+        width_px, height_px: size of the upright picture (after EXIF rotation); 0 where it is missing and unknown.
         fxfycxcy_px: pinhole intrinsics in pixels of that picture, or None if unknown.
         distortion: OpenCV coefficients `k1, k2, p1, p2, ...`; empty if there is none or it is unknown.
         world_from_camera: float64 [4, 4], OpenCV axes, or None if unknown.
@@ -23,7 +37,7 @@ class Frame:
     """
 
     name: str
-    pixels: Path | np.ndarray
+    image: Path | np.ndarray | StoredImage | None
     width_px: int
     height_px: int
     fxfycxcy_px: tuple[float, float, float, float] | None = None
@@ -41,7 +55,7 @@ class Scene:
         frames: in the order in which they were taken.
         source: the file or folder it was read from.
         notes: plain sentences that a user should read (what was left out, what was guessed).
-        skipped: files that would be frames if they could be read, each with the line that says why not.
+        skipped: pictures that cannot be used, each with the line that says why not.
     """
 
     name: str
@@ -52,3 +66,8 @@ class Scene:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    @property
+    def present(self) -> list[int]:
+        """Positions of the frames whose picture is not known to be missing, ascending."""
+        return [index for index, frame in enumerate(self.frames) if frame.image is not None]

@@ -17,6 +17,7 @@ import numpy as np
 from rayzer.errors import InputError
 
 MAX_BYTES = 256 * 2**20
+_START_BYTES = 64 * 2**10
 MAX_SIDE_PX = 1_000_000
 RIGID_TOLERANCE = 1e-3  # files hold poses with as few as four digits
 MAX_DISTANCE = 1e12  # beyond, products of poses lose the cameras to rounding or overflow
@@ -49,6 +50,15 @@ def load_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{path}: holds a {_kind(value)}, expected an object {{...}}; is this the right file?")
     return value
+
+
+def mentions(path: Path, key: str) -> bool:
+    """Whether a JSON file has a key of this name in its first 64 kB: enough to tell formats apart, cheaply."""
+    try:
+        with path.open("rb") as file:
+            return f'"{key}"'.encode() in file.read(_START_BYTES)
+    except OSError:
+        return False
 
 
 def finite_floats(value: object, count: int, where: str) -> tuple[float, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,18 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from rayzer.data.formats import read_scene
 from rayzer.data.images import ImageFit, fit_cover, open_photo
 from rayzer.data.scenes import Frame, Scene
-from rayzer.data.sources.folder import read_folder
-from rayzer.data.sources.rayzer_json import FILE_NAME, read_rayzer_json
-from rayzer.data.sources.video import read_video
+from rayzer.data.sources.rayzer_json import read_rayzer_json
+from rayzer.data.sources.source import VIDEO_FRAMES, ReadOptions
 from rayzer.errors import InputError
 from rayzer.geometry.cameras import Cameras
-
-VIDEO_FRAMES = 24
-VIDEO_SUFFIXES = frozenset(
-    (".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm")
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,43 +74,13 @@ def load_images(path: Path | str, count: int | None = None, image_size: int = 25
         InputError: if there is nothing to load or any photo cannot be read.
         ValueError: if `image_size` is not a multiple of `patch_size`, or `count` is less than 1.
     """
-    scene = read_scene(path, video_frames=VIDEO_FRAMES if count is None else count)
+    scene = read_scene(path, ReadOptions(video_frames=VIDEO_FRAMES if count is None else count))
     for _, message in scene.skipped:
         raise InputError(message)
     if not scene.frames:
         raise InputError(f"{path}: holds no photos; give a folder with photos or a video")
     indices = evenly_spaced(len(scene) if count is None else count, len(scene))
     return decode_views(scene, indices, image_size, image_size, patch_size)
-
-
-def read_scene(
-    path: Path | str,
-    video_frames: int = VIDEO_FRAMES,
-    allow_outside: bool = False,
-    progress: Callable[[int, int], object] | None = None,
-) -> Scene:
-    """Read a scene file (or the folder that holds it), a folder of photos or a video, whichever `path` is.
-
-    Args:
-        path: what to read.
-        video_frames: how many frames of a video to choose.
-        allow_outside: follow paths in a scene file that leave its folder.
-        progress: called as `progress(done, total)` while a video is decoded.
-
-    Raises:
-        InputError: if `path` is none of these or cannot be read.
-    """
-    path = Path(path)
-    if path.is_dir():
-        scene_file = path / FILE_NAME
-        return read_rayzer_json(scene_file, allow_outside) if scene_file.exists() else read_folder(path)
-    if not path.exists():
-        raise InputError(f"{path}: there is no such file or folder; check the path")
-    if path.suffix.lower() == ".json":
-        return read_rayzer_json(path, allow_outside)
-    if path.suffix.lower() in VIDEO_SUFFIXES:
-        return read_video(path, video_frames, progress)
-    raise InputError(f"{path}: is neither a folder of photos, nor a video, nor a scene file; give one of these")
 
 
 def decode_views(scene: Scene, indices: Iterable[int], width: int, height: int, patch_size: int) -> Views:
@@ -126,7 +91,7 @@ def decode_views(scene: Scene, indices: Iterable[int], width: int, height: int, 
             its file).
         ValueError: if no index is given or the size is not made of whole patches.
     """
-    frames = [_frame(scene, index) for index in indices]
+    frames = [frame_of(scene, index) for index in indices]
     if not frames:
         raise ValueError("no frames were chosen")
     fits = {f: fit_cover(f.width_px, f.height_px, width, height, patch_size) for f in frames}
@@ -139,6 +104,19 @@ def decode_views(scene: Scene, indices: Iterable[int], width: int, height: int, 
         fits=tuple(fits[frame] for frame in frames),
         times_s=tuple(frame.time_s for frame in frames),
     )
+
+
+def open_image(frame: Frame) -> Image.Image:
+    """Decode the picture of a frame: upright, RGB.
+
+    Raises:
+        InputError: naming the file, if it is missing or cannot be decoded.
+    """
+    if frame.image is None:
+        raise InputError(f"{frame.name}: the picture of this frame is missing; restore it or choose another frame")
+    if isinstance(frame.image, Path):
+        return open_photo(frame.image)
+    return Image.fromarray(frame.image if isinstance(frame.image, np.ndarray) else frame.image.load())
 
 
 def evenly_spaced(count: int, available: int) -> list[int]:
@@ -157,20 +135,29 @@ def evenly_spaced(count: int, available: int) -> list[int]:
     return [(k * (available - 1) + steps // 2) // steps for k in range(count)]
 
 
-def _frame(scene: Scene, index: int) -> Frame:
+def frame_of(scene: Scene, index: int) -> Frame:
+    """The frame at a position, which must exist and have a picture.
+
+    Raises:
+        InputError: naming scene and frame, if there is no such frame or its picture is missing.
+    """
     index = operator.index(index)
     if not 0 <= index < len(scene):
         has = f"scene {scene.name!r} has frames 0 to {len(scene) - 1}" if len(scene) else "the scene is empty"
         raise InputError(f"{scene.source}: there is no frame {index}; {has}")
+    if scene.frames[index].image is None:
+        what = f"frame {index} ({scene.frames[index].name}) of scene {scene.name!r}"
+        raise InputError(f"{scene.source}: the picture of {what} is missing; restore it or choose another frame")
     return scene.frames[index]
 
 
 def _fitted(frame: Frame, fit: ImageFit) -> np.ndarray:
-    image = open_photo(frame.pixels) if isinstance(frame.pixels, Path) else Image.fromarray(frame.pixels)
+    image = open_image(frame)
     try:
         return fit.apply(image)
     except ValueError as error:
-        raise InputError(f"{frame.pixels}: {error}; correct its size in the scene file") from error
+        where = frame.image if isinstance(frame.image, Path) else frame.name
+        raise InputError(f"{where}: {error}; correct its size in the scene file") from error
 
 
 def _cameras(frames: Sequence[Frame], fits: Mapping[Frame, ImageFit]) -> Cameras | None:

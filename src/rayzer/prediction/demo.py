@@ -81,7 +81,7 @@ def render_chosen(name: str, seed: int, config: RayZerConfig) -> Chosen:
     pixels = to_uint8(room.images).permute(0, 2, 3, 1).numpy()
     names = [f"view {index:02d}" for index in range(total)]
     known = frames_from_cameras(room.cameras, names, [Path(view) for view in names], width, height)
-    frames = tuple(replace(frame, pixels=pixels[index]) for index, frame in enumerate(known))
+    frames = tuple(replace(frame, image=pixels[index]) for index, frame in enumerate(known))
     scene = Scene(name, frames, Path(name))
     selection = select_views(total, config.context_views, config.target_views)
     return Chosen(scene, selection, decode_views(scene, selection.indices, width, height, config.patch_size), ())

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from rayzer.data.camera_path import CameraPath, write_camera_path
 from rayzer.data.exchange import frames_from_cameras
-from rayzer.data.images import IMAGE_SUFFIXES, ImageFit, open_photo
+from rayzer.data.images import IMAGE_SUFFIXES, ImageFit
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources.colmap import write_colmap
 from rayzer.data.sources.nerfstudio import write_transforms
+from rayzer.data.views import open_image
 from rayzer.errors import InputError
 from rayzer.files import check_output_folder
 from rayzer.geometry.cameras import Cameras
@@ -135,7 +136,7 @@ def write_originals(encoded: EncodedScene, scene: Scene, indices: Sequence[int],
     frames = []
     for view in first_views:
         source = scene.frames[indices[view]]
-        stem = source.name if isinstance(source.pixels, Path) else f"{_stem(source.name)}.png"
+        stem = source.name if isinstance(source.image, Path) else f"{_stem(source.name)}.png"
         name = _unique(_printable(Path(stem).name), {frame.name for frame in frames})
         picture = _copy(source, folder / IMAGES / name)
         frames.append(_original_frame(encoded, view, source, picture))
@@ -177,7 +178,7 @@ def _original_frame(encoded: EncodedScene, view: int, source: Frame, picture: Pa
     return replace(
         source,
         name=picture.name,
-        pixels=picture,
+        image=picture,
         fxfycxcy_px=(fx, fy, cx, cy),
         distortion=(),
         world_from_camera=camera.world_from_camera.double().numpy(),
@@ -186,17 +187,17 @@ def _original_frame(encoded: EncodedScene, view: int, source: Frame, picture: Pa
 
 def _copy(source: Frame, destination: Path) -> Path:
     """Put the upright photo there; its bytes are kept where it is stored upright in a format that others read."""
-    if isinstance(source.pixels, np.ndarray):
-        Image.fromarray(source.pixels).save(destination)
+    if not isinstance(source.image, Path):
+        open_image(source).save(destination)
         return destination
-    suffix = source.pixels.suffix.lower()
-    with Image.open(source.pixels) as image:
+    suffix = source.image.suffix.lower()
+    with Image.open(source.image) as image:
         is_plain = image.mode == "RGB" and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
     if is_plain and suffix in (".jpg", ".jpeg", ".png"):
-        shutil.copyfile(source.pixels, destination)
+        shutil.copyfile(source.image, destination)
         return destination
     destination = destination.with_suffix(".png")
-    open_photo(source.pixels).save(destination)
+    open_image(source).save(destination)
     return destination
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import torch
 
+from rayzer.data.formats import read_scene
 from rayzer.data.scenes import Frame, Scene
-from rayzer.data.views import Views, decode_views, read_scene
+from rayzer.data.sources.source import ReadOptions
+from rayzer.data.views import Views, decode_views
 from rayzer.errors import InputError
 from rayzer.geometry.cameras import Cameras
 from rayzer.model.weights import ModelConfig
@@ -51,7 +53,8 @@ def choose_photos(
     """
     total = config.context_views + config.target_views
     with progress_bar("Reading") as advance:
-        scene = read_scene(path, total, allow_outside, advance)
+        scene = read_scene(path, ReadOptions(allow_outside=allow_outside, video_frames=total, progress=advance))
+        scene = replace(scene, frames=tuple(scene.frames[index] for index in scene.present))
         scene, selection, views = _decode_chosen(scene, path, config, picture_size(config, size), strict, advance)
     return Chosen(scene, selection, views, _notes(scene, selection, config, size))
 
@@ -100,7 +103,7 @@ def _without(scene: Scene, broken: dict[int, str]) -> Scene:
     if any(frame.world_from_camera is not None for frame in scene.frames):
         raise InputError(next(iter(broken.values())))  # a scene file promises its pictures
     frames = tuple(frame for index, frame in enumerate(scene.frames) if index not in broken)
-    skipped = tuple((Path(str(scene.frames[index].pixels)), reason) for index, reason in broken.items())
+    skipped = tuple((Path(scene.frames[index].name), reason) for index, reason in broken.items())
     return replace(scene, frames=frames, skipped=scene.skipped + skipped)
 
 

@@ -27,6 +27,7 @@ from rayzer.data.sources.colmap_files import (
     images_binary,
     images_text,
 )
+from rayzer.data.sources.source import ReadOptions, SceneRef, Source
 from rayzer.data.strict_json import checked_rigid, inner_path
 from rayzer.errors import InputError
 from rayzer.geometry.rotations import quaternion_from_rotation, rotation_from_quaternion
@@ -36,14 +37,28 @@ _UNWRITABLE = re.compile(r"[\0\r\n\ud800-\udfff]")  # ends a name or a line, or 
 _UNIT_TOLERANCE = 1e-2  # hand-written quaternions have few digits
 
 
-def read_colmap(folder: Path, *, need_images: bool = True, allow_outside: bool = False) -> Scene:
+class Colmap(Source):
+    """A COLMAP sparse model with its pictures."""
+
+    name = "colmap"
+    description = "a COLMAP sparse model (sparse/0 with images/; text or binary)"
+
+    def recognises(self, path: Path) -> bool:
+        """A folder with a model in one of the usual places."""
+        return _model_in(path) is not None
+
+    def read(self, ref: SceneRef, options: ReadOptions) -> Scene:
+        """See `read_colmap`."""
+        return read_colmap(ref.path, options)
+
+
+def read_colmap(folder: Path, options: ReadOptions = ReadOptions()) -> Scene:
     """Read a scene; frames are sorted by name.
 
     Args:
         folder: a scene (`sparse/0`, `sparse` or `colmap/sparse/0` inside, pictures in `images/`), or the
             folder that holds the model itself. Binary files are preferred to text.
-        need_images: whether a missing picture is an error.
-        allow_outside: accept picture names that lead out of `images/`.
+        options: how to read; a missing picture and a wrong pose are reported there.
 
     Returns:
         a scene with all poses (OpenCV axes) and intrinsics in pixels of the size that the model states.
@@ -63,10 +78,9 @@ def read_colmap(folder: Path, *, need_images: bool = True, allow_outside: bool =
     frames = []
     for image in sorted(images, key=lambda image: image.name):
         where = f"{images_file}: image {image.name!r}"
-        picture = inner_path(root / "images", image.name, where, allow_outside=allow_outside)
-        if need_images and not picture.is_file():
-            raise InputError(f"{where}: {picture} does not exist; put the pictures into {root / 'images'}")
-        frames.append(_frame(image, cameras, picture, where))
+        path = inner_path(root / "images", image.name, where, allow_outside=options.allow_outside)
+        picture = options.attempt("image", lambda path=path, where=where: _present(path, where, root / "images"))
+        frames.append(_frame(image, cameras, picture, where, options))
     return Scene(root.resolve().name, tuple(frames), folder)
 
 
@@ -110,15 +124,28 @@ def write_colmap(folder: Path, frames: Sequence[Frame], note: str) -> None:
 
 
 def _find_model(folder: Path) -> tuple[Path, str]:
+    model = _model_in(folder)
+    if model is None:
+        raise InputError(
+            f"{folder}: no COLMAP model in sparse/0, sparse, colmap/sparse/0 or the folder itself; "
+            "a model is a pair of files cameras and images, .bin or .txt"
+        )
+    return model
+
+
+def _model_in(folder: Path) -> tuple[Path, str] | None:
     """Folder and suffix of the first complete model."""
     for place in _PLACES:
         for suffix in READERS:
             if all((folder / place / f"{stem}{suffix}").is_file() for stem in ("cameras", "images")):
                 return folder / place, suffix
-    raise InputError(
-        f"{folder}: no COLMAP model in sparse/0, sparse, colmap/sparse/0 or the folder itself; "
-        "a model is a pair of files cameras and images, .bin or .txt"
-    )
+    return None
+
+
+def _present(picture: Path, where: str, folder: Path) -> Path:
+    if not picture.is_file():
+        raise InputError(f"{where}: {picture} does not exist; put the pictures into {folder}")
+    return picture
 
 
 def _scene_root(folder: Path, model: Path) -> Path:
@@ -130,10 +157,21 @@ def _scene_root(folder: Path, model: Path) -> Path:
 # ---- model to frames
 
 
-def _frame(image: ImageRecord, cameras: dict[int, CameraRecord], picture: Path, where: str) -> Frame:
+def _frame(
+    image: ImageRecord, cameras: dict[int, CameraRecord], picture: Path | None, where: str, options: ReadOptions
+) -> Frame:
     camera = cameras.get(image.camera_id)
     if camera is None:
         raise InputError(f"{where}: its camera {image.camera_id} is not in the model; export the model again")
+    size = camera.width_px, camera.height_px
+    if not options.cameras:
+        return Frame(image.name, picture, *size)
+    pose = options.attempt("pose", lambda: _pose(image, where))
+    return Frame(image.name, picture, *size, camera.fxfycxcy_px, camera.distortion, pose)
+
+
+def _pose(image: ImageRecord, where: str) -> np.ndarray:
+    """`world_from_camera` float64 [4, 4]."""
     if not abs(math.hypot(*image.wxyz) - 1) <= _UNIT_TOLERANCE:  # put so that NaN is refused as well
         raise InputError(f"{where}: its quaternion has not length 1; export the model again")
     camera_from_world = np.eye(4)
@@ -144,8 +182,7 @@ def _frame(image: ImageRecord, cameras: dict[int, CameraRecord], picture: Path, 
     pose = np.eye(4)
     pose[:3, :3] = rotation
     pose[:3, 3] = -rotation @ image.translation
-    size = camera.width_px, camera.height_px
-    return Frame(image.name, picture, *size, camera.fxfycxcy_px, camera.distortion, pose)
+    return pose
 
 
 def _refuse_twins(images: Sequence[ImageRecord], file: Path) -> None:

@@ -8,7 +8,23 @@ from pathlib import Path
 
 from rayzer.data.images import IMAGE_SUFFIXES, PhotoHeader, read_header
 from rayzer.data.scenes import Frame, Scene
+from rayzer.data.sources.source import ReadOptions, SceneRef, Source
 from rayzer.errors import InputError
+
+
+class PhotoFolder(Source):
+    """A plain folder of photos of one scene."""
+
+    name = "photos"
+    description = "a folder of photos (in images/ or directly in it)"
+
+    def recognises(self, path: Path) -> bool:
+        """A folder with a file in it, or in its `images/`, that is named like a photo."""
+        return any(_is_photo(entry) for folder in (path / "images", path) for entry in _entries(folder))
+
+    def read(self, ref: SceneRef, options: ReadOptions) -> Scene:
+        """See `read_folder`."""
+        return read_folder(ref.path)
 
 
 def read_folder(path: Path | str) -> Scene:
@@ -45,6 +61,13 @@ def natural_key(name: str) -> tuple:
     """Sort key that orders numbers in names by value and ignores case: frame2 < Frame10 < frame11."""
     parts = re.split(r"(\d+)", name.casefold())
     return [int(part) if part.isdecimal() else part for part in parts], name
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:  # no folder, or not ours to list: reading it says so
+        return []
 
 
 def _find_photos(path: Path) -> tuple[Path, list[Path]]:

@@ -21,16 +21,20 @@ import numpy as np
 from rayzer.data.exchange import OPENCV_FROM_OPENGL, Intrinsics, known_camera, opencv_distortion, usable_intrinsics
 from rayzer.data.images import photo_size
 from rayzer.data.scenes import Frame, Scene
+from rayzer.data.sources.source import ReadOptions, SceneRef, Source
 from rayzer.data.strict_json import (
     checked_rigid,
     finite_float,
     finite_floats,
     inner_path,
     load_json,
+    mentions,
     rigid_matrix,
     side_px,
 )
 from rayzer.errors import InputError
+
+FILE_NAME = "transforms.json"
 
 _PERSPECTIVE = ("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV")
 _LENS_KEYS = (
@@ -43,17 +47,35 @@ _LEGACY_TRANSFORM = [[0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0
 _IDENTITY_TRANSFORM = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]
 
 
-def read_transforms(path: Path, *, need_images: bool = True, allow_outside: bool = False) -> Scene:
+class Nerfstudio(Source):
+    """nerfstudio's `transforms.json`."""
+
+    name = "nerfstudio"
+    description = "nerfstudio, instant-ngp and Blender scenes (transforms.json)"
+
+    def recognises(self, path: Path) -> bool:
+        """A folder with `transforms.json`, or a JSON file of that name or with such matrices near its start."""
+        if path.is_dir():
+            return (path / FILE_NAME).is_file()
+        return path.suffix.lower() == ".json" and (path.name == FILE_NAME or mentions(path, "transform_matrix"))
+
+    def read(self, ref: SceneRef, options: ReadOptions) -> Scene:
+        """See `read_transforms`."""
+        return read_transforms(ref.path / FILE_NAME if ref.path.is_dir() else ref.path, options)
+
+
+def read_transforms(path: Path, options: ReadOptions = ReadOptions()) -> Scene:
     """Read a scene; frames are sorted by file path, as nerfstudio sorts them.
+
+    Published scenes name pictures that are not there: such frames keep their number, without a picture, and
+    are in `Scene.skipped`.
 
     Args:
         path: the JSON file; picture paths are relative to its folder.
-        need_images: leave out frames whose picture is missing (published scenes have such frames; they are in
-            `Scene.skipped`). Otherwise they stay, and must have their `w` and `h` in the file.
-        allow_outside: accept pictures outside the JSON's folder.
+        options: how to read; a wrong pose and wrong intrinsics are reported there.
 
     Returns:
-        a scene with all poses (OpenCV axes, the world before `applied_transform`) and intrinsics in pixels of
+        a scene with poses (OpenCV axes, the world before `applied_transform`) and intrinsics in pixels of
         `w` x `h`, which is not always the size of the picture that is there.
 
     Raises:
@@ -67,16 +89,17 @@ def read_transforms(path: Path, *, need_images: bool = True, allow_outside: bool
     world, notes = _saved_world(data, path)
     common = {key: data[key] for key in _LENS_KEYS if key in data}
     sources = [
-        _located(entry, f"{path}: frame {index}", path.parent, allow_outside) for index, entry in enumerate(entries)
+        _located(entry, f"{path}: frame {index}", path.parent, options.allow_outside)
+        for index, entry in enumerate(entries)
     ]
-    kept = [source for source in sources if source.found or not need_images]
-    lost = [source for source in sources if need_images and not source.found]
-    if not kept:
-        raise InputError(f"{lost[0].where}: {lost[0].picture} does not exist, nor does any other picture")
-    kept.sort(key=lambda source: source.picture.parts)
-    names = _names([Path(os.path.relpath(source.picture, path.parent)) for source in kept], path)
-    frames = tuple(_frame(name, source, common, world) for name, source in zip(names, kept, strict=True))
-    skipped = tuple((source.picture, f"{source.where}: there is no such picture") for source in lost)
+    if not any(source.found for source in sources):
+        raise InputError(f"{sources[0].where}: {sources[0].picture} does not exist, nor does any other picture")
+    sources.sort(key=lambda source: source.picture.parts)
+    names = _names([Path(os.path.relpath(source.picture, path.parent)) for source in sources], path)
+    frames = tuple(_frame(name, source, common, world, options) for name, source in zip(names, sources, strict=True))
+    skipped = tuple(
+        (source.picture, f"{source.where}: there is no such picture") for source in sources if not source.found
+    )
     return Scene(path.resolve().parent.name, frames, path, notes, skipped)
 
 
@@ -159,23 +182,32 @@ def _names(paths: list[Path], file: Path) -> list[str]:
     return [path.as_posix() for path in paths]
 
 
-def _frame(name: str, source: _Source, common: dict[str, Any], world: _World) -> Frame:
+def _frame(name: str, source: _Source, common: dict[str, Any], world: _World, options: ReadOptions) -> Frame:
     lens = source.entry | common  # nerfstudio's order: what stands at the top level wins
-    width, height = _size(lens, source)
-    intrinsics = _intrinsics(lens, width, height, source.where)
-    saved = rigid_matrix(source.entry["transform_matrix"], f"{source.where}: transform_matrix").copy()
+    picture = source.picture if source.found else None
+    size = options.attempt("image", lambda: _size(lens, source))
+    if size is None:
+        return Frame(name, None, 0, 0)
+    if not options.cameras:
+        return Frame(name, picture, *size)
+    intrinsics = options.attempt("intrinsics", lambda: _intrinsics(lens, *size, source.where)) if all(size) else None
+    distortion = options.attempt("intrinsics", lambda: _distortion(lens, source.where)) or ()
+    return Frame(name, picture, *size, intrinsics, distortion, options.attempt("pose", lambda: _pose(source, world)))
+
+
+def _pose(source: _Source, world: _World) -> np.ndarray:
+    """`world_from_camera` float64 [4, 4] in the original world, OpenCV axes."""
+    where = f"{source.where}: transform_matrix"
+    saved = rigid_matrix(source.entry["transform_matrix"], where).copy()
     saved[:3, 3] /= world.scale
-    pose = checked_rigid(world.original_from_saved @ saved @ OPENCV_FROM_OPENGL, f"{source.where}: transform_matrix")
-    return Frame(name, source.picture, width, height, intrinsics, _distortion(lens, source.where), pose)
+    return checked_rigid(world.original_from_saved @ saved @ OPENCV_FROM_OPENGL, where)
 
 
 def _size(lens: dict[str, Any], source: _Source) -> tuple[int, int]:
-    """Declared width and height, or else those of the picture."""
+    """Declared width and height, or else those of the picture; 0 where that is missing, too."""
     if "w" in lens and "h" in lens:
         return side_px(lens["w"], f"{source.where}: w"), side_px(lens["h"], f"{source.where}: h")
-    if not source.found:
-        raise InputError(f"{source.where}: w, h: missing, and so is the picture; add either")
-    return photo_size(source.picture)
+    return photo_size(source.picture) if source.found else (0, 0)
 
 
 def _intrinsics(lens: dict[str, Any], width: int, height: int, where: str) -> Intrinsics:
@@ -219,11 +251,11 @@ def _distortion(lens: dict[str, Any], where: str) -> tuple[float, ...]:
 
 
 def _entry(frame: Frame, folder: Path) -> dict[str, Any]:
-    if not isinstance(frame.pixels, Path):
+    if not isinstance(frame.image, Path):
         raise InputError(f"{frame.name}: is not a file that transforms.json could name; save the picture first")
     pose, fxfycxcy_px = known_camera(frame)
     return {
-        "file_path": Path(os.path.relpath(frame.pixels, folder)).as_posix(),
+        "file_path": Path(os.path.relpath(frame.image, folder)).as_posix(),
         "w": frame.width_px,
         "h": frame.height_px,
         **dict(zip(("fl_x", "fl_y", "cx", "cy"), fxfycxcy_px, strict=True)),

@@ -11,17 +11,40 @@ import numpy as np
 
 from rayzer.data.images import photo_size
 from rayzer.data.scenes import Frame, Scene
+from rayzer.data.sources.source import ReadOptions, SceneRef, Source
 from rayzer.data.strict_json import finite_float, inner_path, load_json, rigid_matrix, side_px
 from rayzer.errors import InputError
 from rayzer.files import output_file
 
 FILE_NAME = "opencv_cameras.json"
+FILE_NAMES = (FILE_NAME, "scene.json")
 
 _INTRINSICS = ("fx", "fy", "cx", "cy")
 _POSE = ("w2c",)
+_CAMERA = (("intrinsics", _INTRINSICS), ("pose", _POSE))
 
 
-def read_rayzer_json(path: Path | str, allow_outside: bool = False) -> Scene:
+class RayZerJson(Source):
+    """RayZer's own scenes, `opencv_cameras.json`, and E-RayZer's `scene.json` with the same keys."""
+
+    name = "rayzer"
+    description = "RayZer and E-RayZer scene files (opencv_cameras.json, scene.json)"
+
+    def recognises(self, path: Path) -> bool:
+        """A folder with such a file in it, or any JSON file that no other format claims before."""
+        if path.is_dir():
+            return any((path / name).is_file() for name in FILE_NAMES)
+        return path.suffix.lower() == ".json"
+
+    def read(self, ref: SceneRef, options: ReadOptions) -> Scene:
+        """See `read_rayzer_json`."""
+        if ref.path.is_dir():
+            present = [name for name in FILE_NAMES if (ref.path / name).is_file()]
+            return read_rayzer_json(ref.path / (present or FILE_NAMES)[0], options)
+        return read_rayzer_json(ref.path, options)
+
+
+def read_rayzer_json(path: Path | str, options: ReadOptions = ReadOptions()) -> Scene:
     """Read `{"scene_name", "frames": [{"file_path", "fx", "fy", "cx", "cy", "w2c", "w", "h"}, ...]}`.
 
     `file_path` is relative to the file. Intrinsics are pixels of the stored picture, `w2c` is 4x4
@@ -30,7 +53,7 @@ def read_rayzer_json(path: Path | str, allow_outside: bool = False) -> Scene:
 
     Args:
         path: the JSON file.
-        allow_outside: follow paths that leave the file's folder.
+        options: how to read; a missing picture, a wrong pose and wrong intrinsics are reported there.
 
     Raises:
         InputError: naming the file and, where it is about one, the frame and the key.
@@ -43,9 +66,8 @@ def read_rayzer_json(path: Path | str, allow_outside: bool = False) -> Scene:
     name = data.get("scene_name", path.resolve().parent.name)
     if not isinstance(name, str) or not name.strip():
         raise InputError(f"{path}: 'scene_name' must be a text that is not empty")
-    for keys in (_INTRINSICS, _POSE):
-        _check_all_or_none(path, entries, keys)
-    frames = [_frame(path, number, entry, allow_outside) for number, entry in enumerate(entries)]
+    given = {kind: options.cameras and any(key in entry for entry in entries for key in keys) for kind, keys in _CAMERA}
+    frames = [_frame(path, number, entry, given, options) for number, entry in enumerate(entries)]
     if len({frame.name for frame in frames}) < len(frames):  # the same file name in several folders
         frames = [replace(frame, name=entry["file_path"]) for frame, entry in zip(frames, entries, strict=True)]
     return Scene(name, tuple(frames), path)
@@ -68,27 +90,18 @@ def write_rayzer_json(scene: Scene, folder: Path | str) -> Path:
     return target
 
 
-def _check_all_or_none(path: Path, entries: list[dict[str, Any]], keys: tuple[str, ...]) -> None:
-    if not any(key in entry for entry in entries for key in keys):
-        return
-    for number, entry in enumerate(entries):
-        for key in keys:
-            if key not in entry:
-                what = f"{'/'.join(keys)} must be in all frames or in none"
-                raise InputError(f"{path}: frame {number}: has no {key!r}; {what}")
-
-
-def _frame(path: Path, number: int, entry: dict[str, Any], allow_outside: bool) -> Frame:
+def _frame(path: Path, number: int, entry: dict[str, Any], given: dict[str, bool], options: ReadOptions) -> Frame:
     where = f"{path}: frame {number}"
-    picture = inner_path(path.parent, entry.get("file_path"), f"{where}: file_path", allow_outside=allow_outside)
-    width, height = _size(picture, entry, where)
+    picture = inner_path(
+        path.parent, entry.get("file_path"), f"{where}: file_path", allow_outside=options.allow_outside
+    )
+    size = options.attempt("image", lambda: _size(picture, entry, where))
     return Frame(
         picture.name,
-        picture,
-        width,
-        height,
-        fxfycxcy_px=_intrinsics(entry, where) if "fx" in entry else None,
-        world_from_camera=_pose(entry["w2c"], f"{where}: w2c") if "w2c" in entry else None,
+        picture if size else None,
+        *(size or (0, 0)),
+        fxfycxcy_px=options.attempt("intrinsics", lambda: _intrinsics(entry, where)) if given["intrinsics"] else None,
+        world_from_camera=options.attempt("pose", lambda: _pose(entry, where)) if given["pose"] else None,
     )
 
 
@@ -111,6 +124,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _intrinsics(entry: dict[str, Any], where: str) -> tuple[float, float, float, float]:
+    _check_complete(entry, _INTRINSICS, where)
     fx, fy, cx, cy = (finite_float(entry[key], f"{where}: {key}") for key in _INTRINSICS)
     for key, focal_px in (("fx", fx), ("fy", fy)):
         if focal_px <= 0:
@@ -118,14 +132,21 @@ def _intrinsics(entry: dict[str, Any], where: str) -> tuple[float, float, float,
     return fx, fy, cx, cy
 
 
-def _pose(value: object, where: str) -> np.ndarray:
-    return np.linalg.inv(rigid_matrix(value, where))
+def _pose(entry: dict[str, Any], where: str) -> np.ndarray:
+    _check_complete(entry, _POSE, where)
+    return np.linalg.inv(rigid_matrix(entry["w2c"], f"{where}: w2c"))
+
+
+def _check_complete(entry: dict[str, Any], keys: tuple[str, ...], where: str) -> None:
+    for key in keys:
+        if key not in entry:
+            raise InputError(f"{where}: has no {key!r}; {'/'.join(keys)} must be in all frames or in none")
 
 
 def _entry(frame: Frame, folder: Path) -> dict[str, Any]:
-    if not isinstance(frame.pixels, Path):
+    if not isinstance(frame.image, Path):
         raise ValueError(f"frame {frame.name!r} has no picture file; write the picture first")
-    picture = frame.pixels.absolute().relative_to(folder.absolute())
+    picture = frame.image.absolute().relative_to(folder.absolute())
     entry: dict[str, Any] = {"file_path": picture.as_posix(), "w": frame.width_px, "h": frame.height_px}
     if frame.fxfycxcy_px is not None:
         entry |= dict(zip(_INTRINSICS, map(float, frame.fxfycxcy_px), strict=True))

@@ -16,11 +16,30 @@ from threading import Timer
 import numpy as np
 
 from rayzer.data.scenes import Frame, Scene
+from rayzer.data.sources.source import ReadOptions, SceneRef, Source
 from rayzer.errors import InputError
 
 SILENCE_S = 60.0
+SUFFIXES = frozenset(
+    (".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm")
+)
 
 _PROGRAM = Path(__file__).with_name("video_decoder.py")
+
+
+class Video(Source):
+    """A video: frames evenly spaced in time."""
+
+    name = "video"
+    description = "a video (mp4, mov, mkv, webm, avi, ...)"
+
+    def recognises(self, path: Path) -> bool:
+        """A file named like a video."""
+        return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+    def read(self, ref: SceneRef, options: ReadOptions) -> Scene:
+        """See `read_video`."""
+        return read_video(ref.path, options.video_frames, options.progress)
 
 
 def read_video(path: Path | str, count: int, progress: Callable[[int, int], object] | None = None) -> Scene:

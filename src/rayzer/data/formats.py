@@ -1,0 +1,144 @@
+"""All formats that scenes are read from, and finding out which one something has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rayzer.data.scenes import Scene
+from rayzer.data.sources.colmap import Colmap
+from rayzer.data.sources.folder import PhotoFolder, natural_key
+from rayzer.data.sources.nerfstudio import Nerfstudio
+from rayzer.data.sources.rayzer_json import RayZerJson
+from rayzer.data.sources.source import ReadOptions, SceneRef, Source
+from rayzer.data.sources.video import Video
+from rayzer.errors import InputError
+from rayzer.files import exists
+
+# The first that recognises something reads it, so the more particular ones come first.
+FORMATS: dict[str, Source] = {
+    source.name: source for source in (Nerfstudio(), RayZerJson(), Colmap(), Video(), PhotoFolder())
+}
+_DEPTH = 4  # how far below a folder scenes are looked for: dataset / split / batch / scene
+
+
+def recognise(path: Path, format: str = "") -> Source:
+    """The format that a file or folder has.
+
+    Args:
+        path: an existing file or folder.
+        format: a key of `FORMATS`, to be taken at its word.
+
+    Raises:
+        InputError: if there is no such path, or it looks like no format.
+    """
+    source = _recognised(path, format)
+    if source is None:
+        if path.is_dir():
+            raise InputError(
+                f"{path}: holds no photos, no video and no scene of a known format; is it the right folder?"
+            )
+        raise InputError(f"{path}: is neither a folder of photos, nor a video, nor a scene file; give one of these")
+    return source
+
+
+def find_scenes(path: Path, format: str = "") -> list[SceneRef]:
+    """All scenes in a file, a folder, a folder of folders, or a scene list, in natural order.
+
+    A *scene list* is a text file with one path a line, relative to the list's folder or else to the working
+    directory; `#KEY` after a path names one of several scenes in it. Blank lines and lines that start with `#`
+    are skipped. What the lines name is recognised when it is read.
+
+    Args:
+        path: where to look.
+        format: a key of `FORMATS`, to be taken at its word.
+
+    Raises:
+        InputError: if there is nothing that is recognised.
+    """
+    source = _recognised(path, format)
+    if source is not None:
+        return source.find(path)
+    if path.suffix.lower() == ".txt" and path.is_file():
+        return _listed(path)
+    found = _below(path, format, _DEPTH) if path.is_dir() else []
+    return found or recognise(path, format).find(path)
+
+
+def read_scene(scene: SceneRef | Path | str, options: ReadOptions = ReadOptions(), format: str = "") -> Scene:
+    """Read one scene, whichever format it has.
+
+    Args:
+        scene: a reference, or the path of something that holds exactly one scene.
+        options: how to read.
+        format: a key of `FORMATS`, to be taken at its word.
+
+    Raises:
+        InputError: if it is no scene, several, or one that cannot be used.
+    """
+    ref = scene if isinstance(scene, SceneRef) else _only(find_scenes(Path(scene), format), Path(scene))
+    source = recognise(ref.path, ref.format)
+    if not ref.key:  # a line of a list names a path only
+        ref = _only(source.find(ref.path), ref.path)
+    return source.read(ref, options)
+
+
+def _recognised(path: Path, format: str) -> Source | None:
+    if not exists(path):
+        raise InputError(f"{path}: there is no such file or folder; check the path")
+    if not format:
+        return next((source for source in FORMATS.values() if source.recognises(path)), None)
+    if format not in FORMATS:
+        raise InputError(f"--format {format}: is not known; choose one of {', '.join(FORMATS)}")
+    return FORMATS[format]
+
+
+def _only(refs: Sequence[SceneRef], path: Path) -> SceneRef:
+    if len(refs) != 1:
+        some = f", for instance {refs[0]}" if refs else ""
+        raise InputError(f"{path}: holds {len(refs)} scenes, expected one; name one of them{some}")
+    return refs[0]
+
+
+def _below(folder: Path, format: str, depth: int) -> list[SceneRef]:
+    """Scenes in the entries of a folder, and further down where an entry is none itself."""
+    refs: list[SceneRef] = []
+    for entry in sorted(_visible(folder), key=lambda entry: natural_key(entry.name)):
+        source = next((s for s in FORMATS.values() if format in ("", s.name) and s.recognises(entry)), None)
+        if source is not None:
+            refs += source.find(entry)
+        elif depth > 1 and entry.is_dir():
+            refs += _below(entry, format, depth - 1)
+    return refs
+
+
+def _visible(folder: Path) -> list[Path]:
+    try:
+        return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
+
+
+def _listed(path: Path) -> list[SceneRef]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a list of scenes ({error}); save it as UTF-8 text") from error
+    entries = [(number, line.strip()) for number, line in enumerate(lines, start=1)]
+    refs = [_entry(path, number, line) for number, line in entries if line and not line.startswith("#")]
+    if not refs:
+        raise InputError(f"{path}: names no scenes; write one path a line")
+    return refs
+
+
+def _entry(list_file: Path, number: int, line: str) -> SceneRef:
+    name, _, key = line.rpartition("#")
+    tried = []
+    for text, its_key in ((line, ""), (name, key)):
+        for candidate in (list_file.parent / text, Path(text)):
+            if text and exists(candidate):
+                return SceneRef(candidate, its_key)
+            if text == line:
+                tried.append(str(candidate))
+    places = " nor ".join(dict.fromkeys(tried))
+    raise InputError(f"{list_file}: line {number}: there is neither {places}; correct the path")
