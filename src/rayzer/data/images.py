@@ -167,6 +167,35 @@ def fit_cover(source_width: int, source_height: int, width: int, height: int, pa
     return ImageFit(source_width, source_height, resized_width, resized_height, left, top, width, height)
 
 
+@dataclass(frozen=True)
+class Preprocessing:
+    """How the pictures of a data set become what a model takes, as the reference's loader does it.
+
+    Attributes:
+        image_size: the short side in pixels, a multiple of `patch_size`.
+        patch_size: the long side is rounded to whole patches before any crop.
+        square_crop: crop the centre of the long side; otherwise the picture keeps its (rounded) aspect.
+    """
+
+    image_size: int = 256
+    patch_size: int = 16
+    square_crop: bool = True
+
+    def __post_init__(self) -> None:
+        if self.patch_size < 1 or self.image_size < 1 or self.image_size % self.patch_size:
+            size = f"an image size of {self.image_size} pixels"
+            raise InputError(f"{size} is not made of whole patches of {self.patch_size}; choose a multiple")
+
+    def fit(self, width_px: int, height_px: int) -> ImageFit:
+        """How a picture of this size is resized and cropped."""
+        width = height = self.image_size
+        if not self.square_crop and width_px > height_px:
+            width = _long_side(height, height_px, width_px, self.patch_size, at_least=height)
+        elif not self.square_crop:
+            height = _long_side(width, width_px, height_px, self.patch_size, at_least=width)
+        return fit_cover(width_px, height_px, width, height, self.patch_size)
+
+
 def _long_side(target: int, source: int, source_long: int, patch_size: int, at_least: int) -> int:
     # The order of the floating-point operations and Python's round (ties to even) are the reference's.
     # With patches of 1 or 2 pixels, int() of a product just below a whole number would be too short to crop.

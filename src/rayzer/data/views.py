@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -92,18 +93,41 @@ def decode_views(scene: Scene, indices: Iterable[int], width: int, height: int, 
         ValueError: if no index is given or the size is not made of whole patches.
     """
     frames = [frame_of(scene, index) for index in indices]
-    if not frames:
-        raise ValueError("no frames were chosen")
-    fits = {f: fit_cover(f.width_px, f.height_px, width, height, patch_size) for f in frames}
-    decoded = {frame: _fitted(frame, fit) for frame, fit in fits.items()}  # repeated frames only once
-    pixels = np.stack([decoded[frame] for frame in frames])
+    pixels, fits = decode_frames(frames, partial(fit_cover, width=width, height=height, patch_size=patch_size))
     return Views(
         images=torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float() / 255,
-        cameras=_cameras(frames, fits),
+        cameras=fitted_cameras(frames, fits),
         names=tuple(frame.name for frame in frames),
-        fits=tuple(fits[frame] for frame in frames),
+        fits=fits,
         times_s=tuple(frame.time_s for frame in frames),
     )
+
+
+def decode_frames(
+    frames: Sequence[Frame], fit: Callable[[int, int], ImageFit]
+) -> tuple[np.ndarray, tuple[ImageFit, ...]]:
+    """Decode, resize and crop frames; repeated ones only once.
+
+    Args:
+        frames: at least one.
+        fit: `(width_px, height_px) -> ImageFit` of a picture of that size.
+
+    Returns:
+        uint8 [v, h, w, 3] RGB, and the fit of every frame.
+
+    Raises:
+        InputError: naming the file, if one cannot be decoded, or the results differ in size.
+        ValueError: if there are no frames.
+    """
+    if not frames:
+        raise ValueError("no frames were chosen")
+    fits = {frame: fit(frame.width_px, frame.height_px) for frame in frames}
+    sizes = {(fit.width_px, fit.height_px): frame for frame, fit in fits.items()}
+    if len(sizes) > 1:
+        of_each = ", ".join(f"{width}x{height} ({frame.name})" for (width, height), frame in sizes.items())
+        raise InputError(f"pictures of different shapes do not fit into one sample: {of_each}; crop them to squares")
+    decoded = {frame: _fitted(frame, fit) for frame, fit in fits.items()}
+    return np.stack([decoded[frame] for frame in frames]), tuple(fits[frame] for frame in frames)
 
 
 def open_image(frame: Frame) -> Image.Image:
@@ -160,9 +184,11 @@ def _fitted(frame: Frame, fit: ImageFit) -> np.ndarray:
         raise InputError(f"{where}: {error}; correct its size in the scene file") from error
 
 
-def _cameras(frames: Sequence[Frame], fits: Mapping[Frame, ImageFit]) -> Cameras | None:
+def fitted_cameras(frames: Sequence[Frame], fits: Sequence[ImageFit]) -> Cameras | None:
+    """Float32 cameras [v] of fitted pictures; None if pose or intrinsics of any frame are unknown."""
     poses = [frame.world_from_camera for frame in frames if frame.world_from_camera is not None]
-    intrinsics = [_intrinsics(frame.fxfycxcy_px, fits[frame]) for frame in frames if frame.fxfycxcy_px is not None]
+    known = [(frame.fxfycxcy_px, fit) for frame, fit in zip(frames, fits, strict=True)]
+    intrinsics = [_intrinsics(fxfycxcy_px, fit) for fxfycxcy_px, fit in known if fxfycxcy_px is not None]
     if len(poses) < len(frames) or len(intrinsics) < len(frames):
         return None
     return Cameras(torch.from_numpy(np.stack(poses)).float(), torch.from_numpy(np.stack(intrinsics)).float())

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rayzer.cli.bench import bench
+from rayzer.cli.data import PATH, data, overwrite_option
 from rayzer.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,17 +20,19 @@ if TYPE_CHECKING:
     from rayzer.model.weights import ModelConfig
     from rayzer.prediction.predict import Checkpoint
 
-PATH = click.Path(path_type=Path)
 NO_WEIGHTS = "no trained weights come with this version yet; name some with --checkpoint"
 
 checkpoint_option = click.option("--checkpoint", help="Checkpoint folder, reference .pt file, or hub id.")
 config_option = click.option("--config", help="For a reference .pt file: its YAML file, or a preset's name.")
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace results of an earlier run.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def app() -> None:
     """RayZer: cameras, a scene and new views from unposed photos or video."""
+
+
+app.add_command(data)
+app.add_command(bench)
 
 
 @app.command()
