@@ -44,9 +44,9 @@ MAY_IMPORT = {  # folder or file -> what else of rayzer it may import, at its to
     "report": {"errors", "files"},
     "strict": {"errors"},
     "view_split": {"errors", "geometry"},
-    "data": BASE - {"view_split"},
+    "data": BASE,
     "model": BASE | {"configs"},  # configs only inside functions: a preset's name may stand for a configuration
-    "configs": BASE | {"model", "training"},
+    "configs": BASE | {"data", "model", "training"},
     "rendering": BASE | {"data"},
     "training": BASE | {"data", "losses", "model"},
     "evaluation": BASE | {"configs", "data", "losses", "model", "rendering", "report"},

@@ -39,14 +39,14 @@ def output_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
     existed = folder.exists()
     staging = folder / PARTIAL
     try:
-        _remove(staging)
+        remove_entry(staging)
         staging.mkdir(parents=True)
     except OSError as error:
         raise _unwritable(folder, error) from None
     try:
         yield staging
         for entry in sorted(staging.iterdir()):
-            _replace(entry, folder / entry.name)
+            move_entry(entry, folder / entry.name)
         staging.rmdir()
     except BaseException as error:
         shutil.rmtree(staging, ignore_errors=True)
@@ -106,13 +106,14 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str
     path.chmod(0o644)
 
 
-def _replace(source: Path, destination: Path) -> None:
+def move_entry(source: Path, destination: Path) -> None:
+    """Move a file or folder on one file system; it replaces whatever has that name."""
     if source.is_dir() or (destination.is_dir() and not destination.is_symlink()):
-        _remove(destination)
+        remove_entry(destination)
     source.replace(destination)
 
 
-def _remove(path: Path) -> None:
+def remove_entry(path: Path) -> None:
     """Remove a file, a link (not what it points to) or a folder, if it is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)

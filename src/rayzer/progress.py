@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -10,7 +11,7 @@ from typing import Protocol
 class Advance(Protocol):
     """Tell a progress bar how much is done."""
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: float, total: float) -> None:
         """`done` of `total` steps are done."""
 
 
@@ -18,12 +19,16 @@ class Advance(Protocol):
 def progress_bar(description: str) -> Iterator[Advance]:
     """A bar with the remaining time; the yielded function is called as `advance(done, total)`.
 
-    In a log file or a pipe only the finished bar is printed.
+    In a log file or a pipe there is one line at the end, and none if the work fails: then the error stands alone.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(description, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+        completed, total = progress.tasks[task].completed, progress.tasks[task].total
+    if not console.is_terminal and total is not None:
+        print(f"{description}: {completed:g} of {total:g}", file=sys.stderr)

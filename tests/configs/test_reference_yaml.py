@@ -7,7 +7,8 @@ from omegaconf import OmegaConf
 
 from rayzer import InputError, LVSMConfig, RayZerConfig
 from rayzer.configs import load_config
-from rayzer.training.recipe import LossConfig, OptimizerConfig, TrainingConfig, ViewConfig
+from rayzer.data.view_sampling import ViewConfig
+from rayzer.training.recipe import LossConfig, OptimizerConfig, TrainingConfig
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 ABSENT = "absent"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from rayzer.data.scenes import Frame
 from rayzer.data.sources.colmap import read_colmap, write_colmap
@@ -52,13 +53,17 @@ def _text_model(folder: Path, cameras: str = CAMERAS, images: str = IMAGES) -> P
 
 @pytest.fixture
 def scene(tmp_path):
-    """A scene folder with a hand-typed text model and empty pictures."""
+    """A scene folder with a hand-typed text model and pictures of the sizes that it states."""
     _text_model(tmp_path / "room/sparse/0")
-    for name in ("a 1.png", "sub folder/b 2.png", "c.png"):
-        picture = tmp_path / "room/images" / name
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.touch()
+    _pictures(tmp_path / "room/images")
     return tmp_path / "room"
+
+
+def _pictures(folder: Path, divisor: int = 1) -> None:
+    for name, width, height in (("a 1.png", 80, 60), ("sub folder/b 2.png", 8, 6), ("c.png", 8, 6)):
+        picture = folder / name
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (width // divisor, height // divisor)).save(picture)
 
 
 def test_reads_a_hand_typed_model(scene):
@@ -118,10 +123,80 @@ def test_missing_pictures(scene):
 
 
 def test_pictures_outside(scene):
-    _text_model(scene / "sparse/0", images="1 1 0 0 0 0 0 0 7 ../sparse/0/cameras.txt\n\n")
+    (scene / "images/c.png").rename(scene / "c.png")
+    _text_model(scene / "sparse/0", images="1 1 0 0 0 0 0 0 7 ../c.png\n\n")
     with pytest.raises(InputError, match="allow-outside"):
         read_colmap(scene)
     assert len(read_colmap(scene, ReadOptions(allow_outside=True))) == 1
+
+
+def test_intrinsics_follow_the_size_of_the_picture(scene):
+    Image.new("RGB", (40, 30)).save(scene / "images/a 1.png")
+    first, *_ = read_colmap(scene).frames
+    assert (first.width_px, first.height_px) == (40, 30)
+    assert first.fxfycxcy_px == (50, 50, 20, 15)
+    assert first.distortion == (0.25, 0, 0, 0)
+    Image.new("RGB", (30, 40)).save(scene / "images/a 1.png")
+    with pytest.raises(InputError, match=r"images\.txt: image 'a 1\.png': .*30x40 pixels, its camera 80x60"):
+        read_colmap(scene)
+    assert read_colmap(scene, ReadOptions(cameras=False)).frames[0].width_px == 30
+    problems = []
+    first, *_ = read_colmap(scene, ReadOptions(report=lambda kind, error: problems.append(kind))).frames
+    assert problems == ["intrinsics"]
+    assert first.fxfycxcy_px is None
+    assert first.world_from_camera is not None
+
+
+def test_the_largest_smaller_copy_stands_in(scene):
+    shutil.rmtree(scene / "images")
+    _pictures(scene / "images_4", 4)
+    _pictures(scene / "images_2", 2)
+    for folder in (scene, scene / "sparse/0"):
+        got = read_colmap(folder)
+        assert got.name == "room"
+        assert [Path(frame.image).resolve() for frame in got.frames] == [
+            scene / "images_2" / name for name in ("a 1.png", "c.png", "sub folder/b 2.png")
+        ]
+        assert got.frames[2].fxfycxcy_px == (5, 5.5, 2, 1.5)
+
+
+def test_natural_order(tmp_path):
+    names = ("10.png", "9.png", "left/2.png", "left/10.png", "100.png")
+    _text_model(tmp_path, images="".join(f"{i} 1 0 0 0 0 0 0 7 {name}\n\n" for i, name in enumerate(names)))
+    got = [frame.name for frame in read_colmap(tmp_path, NO_IMAGES).frames]
+    assert got == ["9.png", "10.png", "100.png", "left/2.png", "left/10.png"]
+
+
+def test_a_damaged_picture_is_named(scene):
+    (scene / "images/c.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"images\.txt: image 'c\.png': .*c\.png: is not a picture") as caught:
+        read_colmap(scene)
+    assert "\n" not in str(caught.value)
+    assert read_colmap(scene, NO_IMAGES).present == [0, 2]
+
+
+def _slow_pixel(wxyz: np.ndarray, translation: np.ndarray, point: np.ndarray) -> np.ndarray:
+    """Where COLMAP's camera 7 sees a point, from `x_camera = q x q* + t`, in pixels."""
+    w, q = wxyz[0], wxyz[1:]
+    x, y, z = point + 2 * np.cross(q, np.cross(q, point) + w * point) + translation
+    return np.array([10 * x / z + 4, 11 * y / z + 3])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    quaternion=st.tuples(*[st.floats(-1, 1)] * 4).filter(lambda q: math.hypot(*q) > 0.1),
+    translation=st.tuples(*[st.floats(-20, 20)] * 3),
+    ahead=st.tuples(st.floats(-1, 1), st.floats(-1, 1), st.floats(0.5, 9)),
+)
+def test_sees_what_the_documentation_says(seen_at, quaternion, translation, ahead):
+    wxyz = np.array(quaternion) / math.hypot(*quaternion)
+    line = " ".join(map(repr, map(float, (*wxyz, *translation))))
+    with tempfile.TemporaryDirectory() as folder:
+        _text_model(Path(folder), images=f"1 {line} 7 a.png\n\n")
+        (frame,) = read_colmap(Path(folder), NO_IMAGES).frames
+    point = (np.asarray(frame.world_from_camera) @ [*ahead, 1.0])[:3]
+    expected = _slow_pixel(wxyz, np.array(translation), point)
+    np.testing.assert_allclose(seen_at(frame, point), expected, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize(

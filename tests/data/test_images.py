@@ -12,7 +12,9 @@ from PIL import Image
 
 from rayzer.data.images import (
     MAX_PIXELS,
+    EncodedImage,
     ImageFit,
+    Preprocessing,
     fit_cover,
     open_photo,
     photo_size,
@@ -364,3 +366,59 @@ def test_a_bright_spot_moves_as_the_intrinsics_say():
     y, x = np.mgrid[: fit.height_px, : fit.width_px] + 0.5
     centre = (spot * x).sum() / spot.sum(), (spot * y).sum() / spot.sum()
     assert centre == pytest.approx(fit.intrinsics_to_fitted([1, 1, 113, 42])[2:], abs=0.1)
+
+
+def fitted_slowly(fit, pixels):
+    """Always resize, always crop."""
+    resized = Image.fromarray(pixels).resize((fit.resized_width_px, fit.resized_height_px), Image.Resampling.LANCZOS)
+    return np.asarray(resized)[fit.top_px :, fit.left_px :][: fit.height_px, : fit.width_px]
+
+
+@pytest.mark.parametrize("size", [(32, 32), (32, 48), (57, 32), (64, 64), (32, 33)])
+def test_pictures_that_have_their_size_are_returned_as_they_are(size):
+    width, height = size
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    for square_crop in (True, False):
+        fit = Preprocessing(32, 16, square_crop).fit(width, height)
+        for picture in (pixels, Image.fromarray(pixels)):
+            np.testing.assert_array_equal(fit.apply(picture), fitted_slowly(fit, pixels))
+    untouched = Preprocessing(32, 16, False).fit(width, height).apply(pixels)
+    assert (untouched is pixels) == (width % 16 == 0 and height % 16 == 0 and min(size) == 32)
+
+
+def test_pixels_of_another_size_are_refused():
+    with pytest.raises(ValueError, match="the picture has 32x16 pixels, expected 32x32"):
+        Preprocessing(32, 16).fit(32, 32).apply(np.zeros((16, 32, 3), np.uint8))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("wrap", [bytes, lambda data: np.frombuffer(data, np.uint8)])
+def test_bytes_are_read_as_the_file_is(tmp_path, orientation, wrap):
+    path = tmp_path / "photo.jpg"
+    save_turned(path, orientation, quality=95)
+    encoded = EncodedImage(wrap(path.read_bytes()), "chunk: frame 3")
+    assert read_header(encoded) == read_header(path)
+    assert photo_size(encoded) == (30, 20)
+    np.testing.assert_array_equal(encoded.load(), np.asarray(open_photo(path)))
+
+
+def test_heic_bytes():
+    assert photo_size(EncodedImage(heic_bytes(), "chunk: frame 3")) == (120, 80)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "is not a picture"),
+        (b"text", "is not a picture"),
+        (png(16, 16, 8, 2, b"")[:60], "is damaged"),
+        (png(20_000, 20_000, 8, 2, b""), "megapixels"),
+        (png(12_000, 12_000, 8, 2, b""), "megapixels"),
+        (png(1000, 2, 8, 2, b""), "64 times"),
+    ],
+)
+def test_bytes_are_guarded_as_files_are(data, says):
+    encoded = EncodedImage(data, "chunk: frame 3")
+    for read in (open_photo, EncodedImage.load):
+        with pytest.raises(InputError, match=rf"^chunk: frame 3: [^\n]*{says}"):
+            read(encoded)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rayzer.data.sources import video
-from rayzer.data.sources.video import read_video
+from rayzer.data.sources.video import export_video, read_video
 from rayzer.errors import InputError
 
 REAL_DATA = Path(os.environ.get("RAYZER_REAL_DATA", Path(__file__).parents[3] / "shared" / "real"))
@@ -277,7 +277,7 @@ def test_a_decoder_that_fails_takes_nobody_with_it(tmp_path, monkeypatch, name):
 def test_the_decoder_has_limits(tmp_path, monkeypatch):
     program = tmp_path / "program.py"
     original = video._PROGRAM.read_text().split("if __name__")[0]
-    program.write_text(original + "\n_limit_resources()\nbytearray(5 * 2**30)\n")
+    program.write_text(original + "\n_limit_resources(60)\nbytearray(5 * 2**30)\n")
     monkeypatch.setattr(video, "_PROGRAM", program)
     refused(write_video(tmp_path / "v.mp4", [100]), "MemoryError")
 
@@ -312,3 +312,35 @@ def test_real_videos(name, last_s, size):
     assert {(frame.width_px, frame.height_px) for frame in scene.frames} == {size}
     assert min(np.ptp(frame.image) for frame in scene.frames) > 100
     assert scene.notes == ()
+
+
+def test_pictures_that_cannot_be_kept(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "v.mp4", [100] * 3)
+    with pytest.raises(OSError, match="No such file"):  # whoever writes the pictures knows what to say
+        export_video(path, tmp_path / "missing", 5)
+    (tmp_path / "program.py").write_text("print('{\"errno\": 28}')")
+    monkeypatch.setattr(video, "_PROGRAM", tmp_path / "program.py")
+    refused(path, "No space left", "TMPDIR")
+
+
+def test_export_by_time(tmp_path):
+    times_ms = [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 500, 1000, 1040]
+    path = write_video(tmp_path / "v.mkv", range(0, 13 * 15, 15), times_ms=times_ms)
+    seen = []
+    scene = export_video(path, tmp_path, 2, lambda done, total: seen.append((done, total)))
+    assert times_of(scene) == pytest.approx([0.0, 0.5, 1.0], abs=2e-3)
+    assert [frame.image.name for frame in scene.frames] == ["00000.jpg", "00001.jpg", "00002.jpg"]
+    assert {(frame.width_px, frame.height_px) for frame in scene.frames} == {(64, 48)}
+    assert seen[-1] == (3, 3)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["00000.jpg", "00001.jpg", "00002.jpg", "v.mkv"]
+
+
+def test_an_interrupted_export_ends_its_decoder(tmp_path):
+    path = write_video(tmp_path / "v.mp4", [100] * 50)
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_video(path, tmp_path, 10, interrupt)
+    assert len(list(tmp_path.glob("*.jpg"))) < 50

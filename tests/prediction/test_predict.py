@@ -11,6 +11,7 @@ from rayzer import InputError
 from rayzer.data.camera_path import read_camera_path
 from rayzer.data.exchange import cameras_from_frames
 from rayzer.data.sources.colmap import read_colmap
+from rayzer.data.sources.folder import natural_key
 from rayzer.data.sources.nerfstudio import read_transforms
 from rayzer.files import save_tensors
 from rayzer.geometry import Cameras, pixel_rays
@@ -92,7 +93,8 @@ def test_processed_transforms_give_the_same_rays(predicted):
 def test_original_photos_lie_on_the_same_rays(predicted, source):
     folder = predicted / "original"
     scene = read_colmap(folder) if source == "colmap" else read_transforms(folder / "transforms.json")
-    assert [frame.name for frame in scene.frames] == sorted(frame.name for frame in scene.frames)
+    names = [frame.name for frame in scene.frames]
+    assert names == sorted(names, key=natural_key)
     assert all(Image.open(frame.image).size == (frame.width_px, frame.height_px) for frame in scene.frames)
     cameras = cameras_from_frames(scene.frames)
     expected, views = processed_cameras(predicted)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from rayzer.data.view_sampling import ViewConfig
 from rayzer.model.lvsm import LVSMConfig
 from rayzer.model.rayzer import RayZerConfig
-from rayzer.training.recipe import LossConfig, OptimizerConfig, TrainingConfig, ViewConfig
+from rayzer.training.recipe import LossConfig, OptimizerConfig, TrainingConfig
 
 
 @dataclass(frozen=True)

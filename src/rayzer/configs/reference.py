@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from rayzer.configs.presets import Config
+from rayzer.data.view_sampling import ViewConfig
 from rayzer.errors import InputError
 from rayzer.model.lvsm import LVSMConfig
 from rayzer.model.rayzer import RayZerConfig
-from rayzer.training.recipe import LossConfig, OptimizerConfig, TrainingConfig, ViewConfig
+from rayzer.training.recipe import LossConfig, OptimizerConfig, TrainingConfig
 
 RAYZER = "model.rayzer.RayZer"
 ENCODER_DECODER = "model.LVSM_scene_encoder_decoder.Images2LatentScene"

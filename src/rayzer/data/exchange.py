@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,36 @@ Intrinsics = tuple[float, float, float, float]
 
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 """Turns OpenGL's camera axes (x right, y up, z backward) into ours; its own inverse."""
+
+
+@dataclass(frozen=True)
+class Lens:
+    """A pinhole with distortion, in pixels of a picture of one size.
+
+    Attributes:
+        width_px, height_px: size of the picture.
+        fxfycxcy_px: its pinhole intrinsics.
+        distortion: OpenCV coefficients `k1, k2, p1, p2[, k3]`, or empty; they do not depend on the size.
+    """
+
+    width_px: int
+    height_px: int
+    fxfycxcy_px: Intrinsics
+    distortion: tuple[float, ...] = ()
+
+    def resized(self, width_px: int, height_px: int) -> Lens:
+        """The same lens for the same picture at another size; each axis is scaled by its own factor."""
+        x, y = width_px / self.width_px, height_px / self.height_px
+        fx, fy, cx, cy = self.fxfycxcy_px
+        return Lens(width_px, height_px, (fx * x, fy * y, cx * x, cy * y), self.distortion)
+
+
+def inverse_rigid(transform: np.ndarray) -> np.ndarray:
+    """Inverse of a rigid transform, float64 [4, 4]: `[R t]^-1 = [R^T  -R^T t]`."""
+    inverse = np.eye(4)
+    inverse[:3, :3] = transform[:3, :3].T
+    inverse[:3, 3] = -inverse[:3, :3] @ transform[:3, 3]
+    return inverse
 
 
 def frames_from_cameras(

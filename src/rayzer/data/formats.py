@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rayzer.data.scenes import Scene
+from rayzer.data.sources.chunks import Chunks
+from rayzer.data.sources.co3d import Co3d
 from rayzer.data.sources.colmap import Colmap
+from rayzer.data.sources.dl3dv import Dl3dv
 from rayzer.data.sources.folder import PhotoFolder, natural_key
+from rayzer.data.sources.lvsm_json import LvsmJson
 from rayzer.data.sources.nerfstudio import Nerfstudio
+from rayzer.data.sources.packed import Packed
 from rayzer.data.sources.rayzer_json import RayZerJson
+from rayzer.data.sources.real_estate import RealEstate
 from rayzer.data.sources.source import ReadOptions, SceneRef, Source
 from rayzer.data.sources.video import Video
+from rayzer.data.strict_json import text_lines
 from rayzer.errors import InputError
 from rayzer.files import exists
 
 # The first that recognises something reads it, so the more particular ones come first.
 FORMATS: dict[str, Source] = {
-    source.name: source for source in (Nerfstudio(), RayZerJson(), Colmap(), Video(), PhotoFolder())
+    source.name: source
+    for source in (
+        *(Packed(), Chunks(), Co3d(), Dl3dv(), Nerfstudio(), LvsmJson(), RayZerJson()),
+        *(RealEstate(), Colmap(), Video(), PhotoFolder()),
+    )
 }
 _DEPTH = 4  # how far below a folder scenes are looked for: dataset / split / batch / scene
 
@@ -45,21 +56,24 @@ def recognise(path: Path, format: str = "") -> Source:
 def find_scenes(path: Path, format: str = "") -> list[SceneRef]:
     """All scenes in a file, a folder, a folder of folders, or a scene list, in natural order.
 
-    A *scene list* is a text file with one path a line, relative to the list's folder or else to the working
-    directory; `#KEY` after a path names one of several scenes in it. Blank lines and lines that start with `#`
-    are skipped. What the lines name is recognised when it is read.
+    A *scene list* is a UTF-8 text file with one path a line: relative to the list's folder, or else to the working
+    directory, or else to the folder above the list's (E-RayZer keeps its lists in `manifests/`, beside `scenes/`).
+    `#KEY` after a path names one of several scenes in it. Blank lines and lines that start with `#` are skipped.
+    What the lines name is recognised when it is read.
 
     Args:
-        path: where to look.
+        path: where to look; `PATH#KEY` for one of several scenes.
         format: a key of `FORMATS`, to be taken at its word.
 
     Raises:
         InputError: if there is nothing that is recognised.
     """
+    if not exists(path) and (named := _named(str(path), [Path()])):
+        return [recognise(named.path, format).pick(named.path, named.key)]
     source = _recognised(path, format)
-    if source is not None:
+    if source is not None and source.recognises(path):
         return source.find(path)
-    if path.suffix.lower() == ".txt" and path.is_file():
+    if not format and path.suffix.lower() == ".txt" and path.is_file():
         return _listed(path)
     found = _below(path, format, _DEPTH) if path.is_dir() else []
     return found or recognise(path, format).find(path)
@@ -80,6 +94,8 @@ def read_scene(scene: SceneRef | Path | str, options: ReadOptions = ReadOptions(
     source = recognise(ref.path, ref.format)
     if not ref.key:  # a line of a list names a path only
         ref = _only(source.find(ref.path), ref.path)
+    elif not ref.format:
+        ref = source.pick(ref.path, ref.key)
     return source.read(ref, options)
 
 
@@ -120,25 +136,36 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _listed(path: Path) -> list[SceneRef]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a list of scenes ({error}); save it as UTF-8 text") from error
-    entries = [(number, line.strip()) for number, line in enumerate(lines, start=1)]
-    refs = [_entry(path, number, line) for number, line in entries if line and not line.startswith("#")]
+    lines = enumerate(text_lines(path, "a list of scenes"), start=1)
+    refs = [_entry(path, number, line) for number, line in lines if line and not line.startswith("#")]
     if not refs:
         raise InputError(f"{path}: names no scenes; write one path a line")
     return refs
 
 
 def _entry(list_file: Path, number: int, line: str) -> SceneRef:
-    name, _, key = line.rpartition("#")
-    tried = []
-    for text, its_key in ((line, ""), (name, key)):
-        for candidate in (list_file.parent / text, Path(text)):
-            if text and exists(candidate):
-                return SceneRef(candidate, its_key)
-            if text == line:
-                tried.append(str(candidate))
-    places = " nor ".join(dict.fromkeys(tried))
-    raise InputError(f"{list_file}: line {number}: there is neither {places}; correct the path")
+    folders = (list_file.parent, Path(), list_file.absolute().parent.parent)
+    ref = _named(line, folders)
+    if ref is None:
+        places = " nor ".join(dict.fromkeys(str(folder / line) for folder in folders))
+        raise InputError(f"{list_file}: line {number}: there is neither {places}; correct the path")
+    return ref
+
+
+def _named(text: str, folders: Sequence[Path]) -> SceneRef | None:
+    """What `PATH` or `PATH#KEY` names, where the path is in one of the folders; None if it is in none."""
+    for path, key in _splits(text):
+        for folder in folders:
+            if exists(folder / path):
+                return SceneRef(folder / path, key)
+    return None
+
+
+def _splits(text: str) -> Iterator[tuple[str, str]]:
+    """All ways to read a text as path and key, the longest path first: names may have a `#`, too."""
+    yield text, ""
+    parts = text.split("#")
+    for count in range(len(parts) - 1, 0, -1):
+        path, key = "#".join(parts[:count]), "#".join(parts[count:])
+        if path and key:
+            yield path, key

@@ -6,12 +6,15 @@ size of a picture is checked in its header, before anything is decoded: 20 kB ca
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -51,7 +54,40 @@ class PhotoHeader:
     taken: str | None
 
 
-def open_photo(path: Path | str) -> Image.Image:
+@dataclass(frozen=True, eq=False)
+class EncodedImage:
+    """A picture file that lies inside something else (a chunk, an archive), decoded when it is asked for.
+
+    Attributes:
+        data: the bytes of the picture file, as such or as uint8 [n].
+        name: what messages call it: the file that it lies in, and which picture it is there.
+    """
+
+    data: bytes | np.ndarray
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    def open(self, mode: str = "rb") -> io.BytesIO:
+        """The bytes as a file, as `Path.open("rb")` gives those of a path."""
+        assert mode == "rb"
+        return io.BytesIO(self.data if isinstance(self.data, bytes) else self.data.tobytes())
+
+    def load(self) -> np.ndarray:
+        """Decode it to uint8 [h, w, 3] (RGB, upright).
+
+        Raises:
+            InputError: as `open_photo`.
+        """
+        return np.asarray(open_photo(self))
+
+
+Photo = Path | str | EncodedImage
+"""A picture file: its path, or its bytes with a name."""
+
+
+def open_photo(photo: Photo) -> Image.Image:
     """Decode one photo as an upright 8-bit RGB picture.
 
     EXIF orientation is applied, transparent parts become white, and grey, palette, CMYK and 16-bit
@@ -60,30 +96,30 @@ def open_photo(path: Path | str) -> Image.Image:
     Raises:
         InputError: if the file is missing, damaged, too large or in a format that is not read.
     """
-    with _opened(Path(path)) as image:
+    with _opened(photo) as image:
         orientation = _exif(image)[0]
         image.load()
         rgb = _to_rgb(image)
         return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
 
 
-def photo_size(path: Path | str) -> tuple[int, int]:
+def photo_size(photo: Photo) -> tuple[int, int]:
     """Width and height in pixels of the upright photo, from its header only.
 
     Raises:
         InputError: as `open_photo`, as far as the header tells.
     """
-    header = read_header(path)
+    header = read_header(photo)
     return header.width_px, header.height_px
 
 
-def read_header(path: Path | str) -> PhotoHeader:
+def read_header(photo: Photo) -> PhotoHeader:
     """Size and time of a photo without decoding it.
 
     Raises:
         InputError: as `open_photo`, as far as the header tells.
     """
-    with _opened(Path(path)) as image:
+    with _opened(photo) as image:
         width, height = image.size
         orientation, taken = _exif(image)
         if orientation in _LYING_ON_ITS_SIDE:
@@ -119,19 +155,32 @@ class ImageFit:
         """Pinhole intrinsics `fx, fy, cx, cy` [..., 4] of the fitted picture -> float64 of the source."""
         return (np.asarray(fxfycxcy_px, np.float64) + self._offset) / self._scale
 
-    def apply(self, image: Image.Image) -> np.ndarray:
-        """Resize (Lanczos) and crop an RGB picture of the source's size -> uint8 [height_px, width_px, 3].
+    def apply(self, image: Image.Image | np.ndarray) -> np.ndarray:
+        """Resize (Lanczos) and crop a picture of the source's size: an RGB image, or uint8 [h, w, 3] pixels.
+
+        Returns:
+            uint8 [height_px, width_px, 3]; the given pixels themselves where nothing is to be done.
 
         Raises:
             ValueError: if the picture does not have the source's size.
         """
-        if image.size != (self.source_width_px, self.source_height_px):
+        width, height = (image.shape[1], image.shape[0]) if isinstance(image, np.ndarray) else image.size
+        if (width, height) != (self.source_width_px, self.source_height_px):
             expected = f"{self.source_width_px}x{self.source_height_px}"
-            raise ValueError(f"the picture has {image.width}x{image.height} pixels, expected {expected}")
+            raise ValueError(f"the picture has {width}x{height} pixels, expected {expected}")
+        if self._changes_nothing:
+            return np.asarray(image)
+        picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
         # resize(box=...) would be cheaper, but rounds otherwise than resizing the whole picture
-        resized = image.resize((self.resized_width_px, self.resized_height_px), Image.Resampling.LANCZOS)
+        resized = picture.resize((self.resized_width_px, self.resized_height_px), Image.Resampling.LANCZOS)
         right, bottom = self.left_px + self.width_px, self.top_px + self.height_px
         return np.asarray(resized.crop((self.left_px, self.top_px, right, bottom)))
+
+    @property
+    def _changes_nothing(self) -> bool:
+        """Whether pictures, as packed scenes hold them, have their final size already."""
+        source, resized = (self.source_width_px, self.source_height_px), (self.resized_width_px, self.resized_height_px)
+        return source == resized == (self.width_px, self.height_px)
 
     @property
     def _scale(self) -> np.ndarray:
@@ -144,6 +193,7 @@ class ImageFit:
         return np.array([0.0, 0.0, self.left_px, self.top_px])
 
 
+@lru_cache(maxsize=256)  # of every frame of every scene, while most have one size
 def fit_cover(source_width: int, source_height: int, width: int, height: int, patch_size: int) -> ImageFit:
     """Resize a picture until it covers `width` x `height` pixels, then crop its centre.
 
@@ -203,42 +253,43 @@ def _long_side(target: int, source: int, source_long: int, patch_size: int, at_l
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(photo: Photo) -> Iterator[Image.Image]:
     """An opened, not yet decoded picture of acceptable size; whatever goes wrong with it is an InputError."""
+    photo = Path(photo) if isinstance(photo, str) else photo
     try:
-        with warnings.catch_warnings():
+        with photo.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow only warns of huge pictures (we refuse) and odd EXIF
-            with Image.open(path, formats=_formats(path)) as image:
-                _check_size(path, *image.size)
+            with Image.open(file, formats=_formats(file, photo)) as image:
+                _check_size(photo, *image.size)
                 yield image
     except InputError:
         raise
     except Exception as error:  # damaged files make Pillow raise nearly everything, MemoryError included
-        raise InputError(f"{path}: {_explain(error)}") from error
+        raise InputError(f"{photo}: {_explain(error)}") from error
 
 
-def _formats(path: Path) -> tuple[str, ...]:
+def _formats(file: BinaryIO, photo: Photo) -> tuple[str, ...]:
     """The formats that may be tried; HEIC is told by its content, because many are named .jpg."""
-    with path.open("rb") as file:
-        start = file.read(12)
+    start = file.read(12)
+    file.seek(0)
     if start[4:8] != b"ftyp" or start[8:12] not in _HEIF_BRANDS:
         return _FORMATS
     try:
         import pillow_heif
     except ImportError:
         message = 'is a HEIC photo; install HEIC support with `pip install "rayzer[heic]"` or save it as JPEG'
-        raise InputError(f"{path}: {message}") from None
+        raise InputError(f"{photo}: {message}") from None
     pillow_heif.register_heif_opener()
     return ("HEIF",)
 
 
-def _check_size(path: Path, width: int, height: int) -> None:
+def _check_size(photo: Photo, width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         limit = f"more than the {MAX_PIXELS // 1_000_000} megapixels that are read"
-        raise InputError(f"{path}: has {width}x{height} pixels, {limit}; save a smaller copy")
+        raise InputError(f"{photo}: has {width}x{height} pixels, {limit}; save a smaller copy")
     if max(width, height) > MAX_ASPECT * min(width, height):
         limit = f"one side more than {MAX_ASPECT} times the other"
-        raise InputError(f"{path}: has {width}x{height} pixels, {limit}; crop it or leave it out")
+        raise InputError(f"{photo}: has {width}x{height} pixels, {limit}; crop it or leave it out")
 
 
 def _explain(error: Exception) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,22 +24,27 @@ RIGID_TOLERANCE = 1e-3  # files hold poses with as few as four digits
 MAX_DISTANCE = 1e12  # beyond, products of poses lose the cameras to rounding or overflow
 
 
-def load_json(path: Path) -> dict[str, Any]:
+def load_json(path: Path, finite: bool = True) -> dict[str, Any]:
     """Read a JSON file that holds one object.
 
     Args:
         path: a UTF-8 file (a byte order mark is allowed) of at most 256 MB.
+        finite: refuse the file for any number that is not finite (`NaN`, `1e999`). Without, such numbers are
+            read, for a reader that checks every number it uses and can then name the frame.
 
     Returns:
-        the object; every number in it is finite and no object in it has a key twice.
+        the object; no object in it has a key twice.
 
     Raises:
         InputError: naming the file, if it is missing, too large, not UTF-8 or not such JSON.
     """
-    text = _read_text(path)
+    text = read_text(path)
     try:
         value = json.loads(
-            text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite_float
+            text,
+            object_pairs_hook=_unique_keys,
+            parse_constant=_refuse_constant if finite else float,
+            parse_float=_finite_float if finite else float,
         )
     except json.JSONDecodeError as error:
         problem = f"{error.msg} in line {error.lineno}, column {error.colno}"
@@ -54,11 +60,16 @@ def load_json(path: Path) -> dict[str, Any]:
 
 def mentions(path: Path, key: str) -> bool:
     """Whether a JSON file has a key of this name in its first 64 kB: enough to tell formats apart, cheaply."""
+    return f'"{key}"'.encode() in start_of(path, _START_BYTES)
+
+
+def start_of(path: Path, size: int) -> bytes:
+    """The first `size` bytes of a file, fewer where it is shorter, none where it cannot be read."""
     try:
         with path.open("rb") as file:
-            return f'"{key}"'.encode() in file.read(_START_BYTES)
+            return file.read(size)
     except OSError:
-        return False
+        return b""
 
 
 def finite_floats(value: object, count: int, where: str) -> tuple[float, ...]:
@@ -174,10 +185,19 @@ def _is_file_name(text: str) -> bool:
     return bool(data.strip()) and b"\0" not in data and len(data) < 4096 and max(map(len, parts)) < 256
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path, kind: str = "a JSON file") -> str:
+    """The text of a UTF-8 file (a byte order mark is allowed) of at most 256 MB.
+
+    Args:
+        path: the file.
+        kind: what messages ask for where `path` is none.
+
+    Raises:
+        InputError: naming the file, if it is missing, too large or not UTF-8.
+    """
     try:
         if not path.is_file():  # also keeps us from waiting for a pipe
-            raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; give a JSON file")
+            raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; give {kind}")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
@@ -188,6 +208,15 @@ def _read_text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+
+
+def text_lines(path: Path, kind: str) -> list[str]:
+    """The lines of such a file, whatever ends them (LF, CRLF, CR), without blanks and tabs around them.
+
+    Raises:
+        InputError: as `read_text`.
+    """
+    return [line.strip(" \t") for line in re.split(r"\r\n|\r|\n", read_text(path, kind))]
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from rayzer.data.formats import read_scene
 from rayzer.data.images import ImageFit, fit_cover, open_photo
 from rayzer.data.scenes import Frame, Scene
+from rayzer.data.sources.packed_file import PackedImage
 from rayzer.data.sources.rayzer_json import read_rayzer_json
 from rayzer.data.sources.source import VIDEO_FRAMES, ReadOptions
 from rayzer.errors import InputError
@@ -116,18 +117,24 @@ def decode_frames(
         uint8 [v, h, w, 3] RGB, and the fit of every frame.
 
     Raises:
-        InputError: naming the file, if one cannot be decoded, or the results differ in size.
+        InputError: naming the file, if one cannot be decoded, or was packed with another fit, or the results
+            differ in size.
         ValueError: if there are no frames.
     """
     if not frames:
         raise ValueError("no frames were chosen")
-    fits = {frame: fit(frame.width_px, frame.height_px) for frame in frames}
+    fits = {frame: _fit(frame, fit) for frame in frames}
     sizes = {(fit.width_px, fit.height_px): frame for frame, fit in fits.items()}
     if len(sizes) > 1:
         of_each = ", ".join(f"{width}x{height} ({frame.name})" for (width, height), frame in sizes.items())
         raise InputError(f"pictures of different shapes do not fit into one sample: {of_each}; crop them to squares")
-    decoded = {frame: _fitted(frame, fit) for frame, fit in fits.items()}
-    return np.stack([decoded[frame] for frame in frames]), tuple(fits[frame] for frame in frames)
+    ((width, height),) = sizes
+    pixels = np.empty((len(frames), height, width, 3), np.uint8)
+    first: dict[Frame, int] = {}
+    for index, frame in enumerate(frames):
+        known = first.setdefault(frame, index)
+        pixels[index] = pixels[known] if known < index else _fitted(frame, fits[frame])
+    return pixels, tuple(fits[frame] for frame in frames)
 
 
 def open_image(frame: Frame) -> Image.Image:
@@ -136,11 +143,8 @@ def open_image(frame: Frame) -> Image.Image:
     Raises:
         InputError: naming the file, if it is missing or cannot be decoded.
     """
-    if frame.image is None:
-        raise InputError(f"{frame.name}: the picture of this frame is missing; restore it or choose another frame")
-    if isinstance(frame.image, Path):
-        return open_photo(frame.image)
-    return Image.fromarray(frame.image if isinstance(frame.image, np.ndarray) else frame.image.load())
+    picture = _picture(frame)
+    return Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
 
 
 def evenly_spaced(count: int, available: int) -> list[int]:
@@ -175,8 +179,23 @@ def frame_of(scene: Scene, index: int) -> Frame:
     return scene.frames[index]
 
 
+def _fit(frame: Frame, fit: Callable[[int, int], ImageFit]) -> ImageFit:
+    if isinstance(frame.image, PackedImage):  # fitted again, it would not be the picture that was asked for
+        original = frame.image.fit
+        frame.image.check_fit(fit(original.source_width_px, original.source_height_px))
+    return fit(frame.width_px, frame.height_px)
+
+
+def _picture(frame: Frame) -> Image.Image | np.ndarray:
+    if frame.image is None:
+        raise InputError(f"{frame.name}: the picture of this frame is missing; restore it or choose another frame")
+    if isinstance(frame.image, Path):
+        return open_photo(frame.image)
+    return frame.image if isinstance(frame.image, np.ndarray) else frame.image.load()
+
+
 def _fitted(frame: Frame, fit: ImageFit) -> np.ndarray:
-    image = open_image(frame)
+    image = _picture(frame)
     try:
         return fit.apply(image)
     except ValueError as error:

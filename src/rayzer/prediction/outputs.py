@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 from torch import Tensor
 
 from rayzer.data.camera_path import CameraPath, write_camera_path
 from rayzer.data.exchange import frames_from_cameras
 from rayzer.data.images import IMAGE_SUFFIXES, ImageFit
+from rayzer.data.pictures import distinct_stems, printable, save_picture
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources.colmap import write_colmap
 from rayzer.data.sources.nerfstudio import write_transforms
-from rayzer.data.views import open_image
 from rayzer.errors import InputError
 from rayzer.files import check_output_folder
 from rayzer.geometry.cameras import Cameras
@@ -133,12 +132,12 @@ def write_originals(encoded: EncodedScene, scene: Scene, indices: Sequence[int],
     """
     (folder / IMAGES).mkdir(parents=True)
     first_views = [view for view, index in enumerate(indices) if index not in indices[:view]]
+    sources = [scene.frames[indices[view]] for view in first_views]
     frames = []
-    for view in first_views:
-        source = scene.frames[indices[view]]
-        stem = source.name if isinstance(source.image, Path) else f"{_stem(source.name)}.png"
-        name = _unique(_printable(Path(stem).name), {frame.name for frame in frames})
-        picture = _copy(source, folder / IMAGES / name)
+    for view, source, stem in zip(
+        first_views, sources, distinct_stems([source.name for source in sources]), strict=True
+    ):
+        picture = save_picture(source, folder / IMAGES, stem)
         frames.append(_original_frame(encoded, view, source, picture))
     write_transforms(folder / "transforms.json", frames, note)
     write_colmap(folder / "sparse" / "0", frames, note)
@@ -185,38 +184,11 @@ def _original_frame(encoded: EncodedScene, view: int, source: Frame, picture: Pa
     )
 
 
-def _copy(source: Frame, destination: Path) -> Path:
-    """Put the upright photo there; its bytes are kept where it is stored upright in a format that others read."""
-    if not isinstance(source.image, Path):
-        open_image(source).save(destination)
-        return destination
-    suffix = source.image.suffix.lower()
-    with Image.open(source.image) as image:
-        is_plain = image.mode == "RGB" and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
-    if is_plain and suffix in (".jpg", ".jpeg", ".png"):
-        shutil.copyfile(source.image, destination)
-        return destination
-    destination = destination.with_suffix(".png")
-    open_image(source).save(destination)
-    return destination
-
-
-def _printable(name: str) -> str:
-    """A name without control characters and bytes that are not UTF-8, which exchange formats cannot hold."""
-    return re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", "_", name).strip() or "_"
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    stem, suffix = Path(name).stem, Path(name).suffix
-    candidates = [name, *(f"{stem}-{number}{suffix}" for number in range(2, len(taken) + 3))]
-    return next(candidate for candidate in candidates if candidate not in taken)
-
-
 def _stem(name: str) -> str:
     """A short file name for a view called `name`, without blanks, which COLMAP's text format cannot hold."""
     path = PurePosixPath(name.replace("\\", "/"))
     stem = path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
-    return _printable(re.sub(r"\s+", "_", stem))[:80]
+    return printable(re.sub(r"\s+", "_", stem))[:80]
 
 
 def _save(image: Tensor, path: Path) -> None:

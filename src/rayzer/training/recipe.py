@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from rayzer.data.view_sampling import ViewConfig
 from rayzer.errors import InputError
 
 
@@ -61,27 +62,6 @@ class LossConfig:
         for name in ("mse", "perceptual", "lpips"):
             value = getattr(self, name)
             _require(f"loss.{name}", value, 0 <= value < math.inf, "a finite number of at least 0")
-
-
-@dataclass(frozen=True)
-class ViewConfig:
-    """How the views of a training sample are drawn from a video.
-
-    Attributes:
-        start_distance: smallest and largest number of frames between first and last view at step 0.
-        end_distance: the same once the curriculum is over; it grows linearly in between.
-        curriculum_steps: length of the curriculum; 0 for none.
-    """
-
-    start_distance: tuple[int, int] = (48, 64)
-    end_distance: tuple[int, int] = (64, 96)
-    curriculum_steps: int = 30_000
-
-    def __post_init__(self) -> None:
-        for name in ("start_distance", "end_distance"):
-            smallest, largest = getattr(self, name)
-            _require(f"views.{name}", [smallest, largest], 1 <= smallest <= largest, "[smallest, largest], from 1 on")
-        _require("views.curriculum_steps", self.curriculum_steps, self.curriculum_steps >= 0, "at least 0")
 
 
 @dataclass(frozen=True)

@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rayzer.data.exchange import known_camera, opencv_distortion
+from rayzer.data.exchange import Lens, inverse_rigid, known_camera, opencv_distortion
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources.colmap_files import (
     READERS,
-    CameraRecord,
     ImageRecord,
     cameras_binary,
     cameras_text,
     images_binary,
     images_text,
 )
+from rayzer.data.sources.real_size import is_there, name_key, posed_frame, standing_folder
 from rayzer.data.sources.source import ReadOptions, SceneRef, Source
 from rayzer.data.strict_json import checked_rigid, inner_path
 from rayzer.errors import InputError
@@ -53,19 +53,24 @@ class Colmap(Source):
 
 
 def read_colmap(folder: Path, options: ReadOptions = ReadOptions()) -> Scene:
-    """Read a scene; frames are sorted by name.
+    """Read a scene; frames are in natural order of their names (`frame_2` before `frame_10`).
+
+    The model lists them in no order. gsplat and nerfstudio sort them as text, which is the same for zero-padded
+    names; without padding only the natural order is that of capture.
 
     Args:
         folder: a scene (`sparse/0`, `sparse` or `colmap/sparse/0` inside, pictures in `images/`), or the
-            folder that holds the model itself. Binary files are preferred to text.
-        options: how to read; a missing picture and a wrong pose are reported there.
+            folder that holds the model itself. Binary files are preferred to text. Where `images/` is absent,
+            the largest of `images_2`, `images_4`, ... stands in for it; its pictures have the same names.
+        options: how to read; a missing picture, one of another shape and a wrong pose are reported there.
 
     Returns:
-        a scene with all poses (OpenCV axes) and intrinsics in pixels of the size that the model states.
+        a scene with all poses (OpenCV axes) and intrinsics in pixels of the picture that is there, whatever
+        size the model states (of that size for a missing picture).
 
     Raises:
         InputError: naming the file, if there is no model, it is damaged, its camera model is not read, or a
-            picture is missing.
+            picture is missing or not of the shape that the model states.
     """
     model, suffix = _find_model(folder)
     cameras_file, images_file = model / f"cameras{suffix}", model / f"images{suffix}"
@@ -75,13 +80,12 @@ def read_colmap(folder: Path, options: ReadOptions = ReadOptions()) -> Scene:
         raise InputError(f"{images_file}: holds no images; reconstruct the scene again")
     _refuse_twins(images, images_file)
     root = _scene_root(folder, model)
-    frames = []
-    for image in sorted(images, key=lambda image: image.name):
-        where = f"{images_file}: image {image.name!r}"
-        path = inner_path(root / "images", image.name, where, allow_outside=options.allow_outside)
-        picture = options.attempt("image", lambda path=path, where=where: _present(path, where, root / "images"))
-        frames.append(_frame(image, cameras, picture, where, options))
-    return Scene(root.resolve().name, tuple(frames), folder)
+    pictures = standing_folder(root / "images", root)
+    images.sort(key=lambda image: name_key(Path(image.name)))
+    frames = tuple(
+        _frame(image, cameras, pictures, f"{images_file}: image {image.name!r}", options) for image in images
+    )
+    return Scene(root.resolve().name, frames, folder)
 
 
 def write_colmap(folder: Path, frames: Sequence[Frame], note: str) -> None:
@@ -143,7 +147,7 @@ def _model_in(folder: Path) -> tuple[Path, str] | None:
 
 
 def _present(picture: Path, where: str, folder: Path) -> Path:
-    if not picture.is_file():
+    if not is_there(picture):
         raise InputError(f"{where}: {picture} does not exist; put the pictures into {folder}")
     return picture
 
@@ -151,23 +155,20 @@ def _present(picture: Path, where: str, folder: Path) -> Path:
 def _scene_root(folder: Path, model: Path) -> Path:
     """The folder that holds `images/`: the one given, or at most two above the model."""
     above = (Path(os.path.normpath(model / up)) for up in ("..", "../.."))
-    return next((place for place in (folder, *above) if (place / "images").is_dir()), folder)
+    places = (folder, *above)
+    return next((place for place in places if standing_folder(place / "images", place).is_dir()), folder)
 
 
 # ---- model to frames
 
 
-def _frame(
-    image: ImageRecord, cameras: dict[int, CameraRecord], picture: Path | None, where: str, options: ReadOptions
-) -> Frame:
-    camera = cameras.get(image.camera_id)
-    if camera is None:
+def _frame(image: ImageRecord, cameras: dict[int, Lens], folder: Path, where: str, options: ReadOptions) -> Frame:
+    lens = cameras.get(image.camera_id)
+    if lens is None:
         raise InputError(f"{where}: its camera {image.camera_id} is not in the model; export the model again")
-    size = camera.width_px, camera.height_px
-    if not options.cameras:
-        return Frame(image.name, picture, *size)
-    pose = options.attempt("pose", lambda: _pose(image, where))
-    return Frame(image.name, picture, *size, camera.fxfycxcy_px, camera.distortion, pose)
+    path = inner_path(folder, image.name, where, allow_outside=options.allow_outside)
+    picture = options.attempt("image", lambda: _present(path, where, folder))
+    return posed_frame(image.name, picture, where, options, lens=lambda _: lens, pose=lambda: _pose(image, where))
 
 
 def _pose(image: ImageRecord, where: str) -> np.ndarray:
@@ -177,12 +178,7 @@ def _pose(image: ImageRecord, where: str) -> np.ndarray:
     camera_from_world = np.eye(4)
     camera_from_world[:3, :3] = _rotation(image.wxyz)
     camera_from_world[:3, 3] = image.translation
-    checked_rigid(camera_from_world, where)
-    rotation = camera_from_world[:3, :3].T
-    pose = np.eye(4)
-    pose[:3, :3] = rotation
-    pose[:3, 3] = -rotation @ image.translation
-    return pose
+    return inverse_rigid(checked_rigid(camera_from_world, where))
 
 
 def _refuse_twins(images: Sequence[ImageRecord], file: Path) -> None:
@@ -216,10 +212,10 @@ def _check_names(frames: Sequence[Frame]) -> None:
         seen.add(name)
 
 
-def _lens(frame: Frame) -> CameraRecord:
+def _lens(frame: Frame) -> Lens:
     distortion = opencv_distortion(frame)
     intrinsics = known_camera(frame)[1]
-    return CameraRecord(frame.width_px, frame.height_px, intrinsics, distortion if any(distortion) else ())
+    return Lens(frame.width_px, frame.height_px, intrinsics, distortion if any(distortion) else ())
 
 
 def _camera_from_world(pose: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

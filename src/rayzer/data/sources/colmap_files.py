@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rayzer.data.exchange import Intrinsics, usable_intrinsics
+from rayzer.data.exchange import Lens, usable_intrinsics
 from rayzer.data.strict_json import side_px
 from rayzer.errors import InputError
 
@@ -34,16 +34,6 @@ _POINT_ID = re.compile(r"-?\d+")
 
 
 @dataclass(frozen=True)
-class CameraRecord:
-    """One lens: a pinhole of a size in pixels, with OpenCV distortion `k1, k2, p1, p2` or none."""
-
-    width_px: int
-    height_px: int
-    fxfycxcy_px: Intrinsics
-    distortion: tuple[float, ...]  # k1, k2, p1, p2, or empty
-
-
-@dataclass(frozen=True)
 class ImageRecord:
     """One picture: its name, its camera, and its pose."""
 
@@ -53,7 +43,7 @@ class ImageRecord:
     translation: tuple[float, ...]
 
 
-def _camera(model: str, size: tuple[int, int], params: Sequence[float], where: str) -> CameraRecord:
+def _camera(model: str, size: tuple[int, int], params: Sequence[float], where: str) -> Lens:
     names = _MODELS.get(model)
     if names is None:
         known = ", ".join(name for name, names in _MODELS.items() if names)
@@ -65,7 +55,7 @@ def _camera(model: str, size: tuple[int, int], params: Sequence[float], where: s
     value = dict(zip(names, params, strict=True))
     fx, fy = value.get("fx", value.get("f", 0.0)), value.get("fy", value.get("f", 0.0))
     distortion = tuple(value.get(key, 0.0) for key in ("k1", "k2", "p1", "p2"))
-    return CameraRecord(
+    return Lens(
         side_px(size[0], f"{where}: width"),
         side_px(size[1], f"{where}: height"),
         usable_intrinsics((fx, fy, value["cx"], value["cy"]), where),
@@ -73,7 +63,7 @@ def _camera(model: str, size: tuple[int, int], params: Sequence[float], where: s
     )
 
 
-def _params(camera: CameraRecord) -> tuple[str, tuple[float, ...]]:
+def _params(camera: Lens) -> tuple[str, tuple[float, ...]]:
     return ("OPENCV" if camera.distortion else "PINHOLE"), camera.fxfycxcy_px + camera.distortion
 
 
@@ -117,9 +107,9 @@ class _Bytes:
             raise InputError(f"{self.path}: goes on after its last entry (damaged?); copy or export it again")
 
 
-def _cameras_from_binary(path: Path) -> dict[int, CameraRecord]:
+def _cameras_from_binary(path: Path) -> dict[int, Lens]:
     file = _Bytes(path)
-    cameras: dict[int, CameraRecord] = {}
+    cameras: dict[int, Lens] = {}
     for _ in range(file.count(_SMALLEST_CAMERA)):
         camera_id, number, width, height = file.take("<IiQQ")
         model = list(_MODELS)[number] if 0 <= number < len(_MODELS) else f"number {number}"
@@ -141,7 +131,7 @@ def _images_from_binary(path: Path) -> list[ImageRecord]:
     return images
 
 
-def cameras_binary(camera_ids: dict[CameraRecord, int]) -> bytes:
+def cameras_binary(camera_ids: dict[Lens, int]) -> bytes:
     """The content of `cameras.bin`."""
     parts = [struct.pack("<Q", len(camera_ids))]
     for camera, camera_id in camera_ids.items():
@@ -164,8 +154,8 @@ def images_binary(images: Sequence[ImageRecord]) -> bytes:
 # ---- text files
 
 
-def _cameras_from_text(path: Path) -> dict[int, CameraRecord]:
-    cameras: dict[int, CameraRecord] = {}
+def _cameras_from_text(path: Path) -> dict[int, Lens]:
+    cameras: dict[int, Lens] = {}
     for number, line in _lines(path):
         fields = line.split()
         if not fields or line.startswith("#"):
@@ -204,7 +194,7 @@ def _is_points(line: str) -> bool:
     return len(fields) % 3 == 0 and all(map(_POINT_ID.fullmatch, fields[2::3]))
 
 
-def cameras_text(camera_ids: dict[CameraRecord, int]) -> list[str]:
+def cameras_text(camera_ids: dict[Lens, int]) -> list[str]:
     """The lines of `cameras.txt`."""
     lines = []
     for camera, camera_id in camera_ids.items():
@@ -260,7 +250,7 @@ def _decoded(data: bytes, path: Path) -> str:
         raise InputError(f"{path}: holds text that is not UTF-8; export the model again") from error
 
 
-def _add_camera(cameras: dict[int, CameraRecord], camera_id: int, camera: CameraRecord, path: Path) -> None:
+def _add_camera(cameras: dict[int, Lens], camera_id: int, camera: Lens, path: Path) -> None:
     if camera_id in cameras:
         raise InputError(f"{path}: camera {camera_id} is listed twice; export the model again")
     cameras[camera_id] = camera

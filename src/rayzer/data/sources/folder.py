@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +22,9 @@ class PhotoFolder(Source):
 
     def recognises(self, path: Path) -> bool:
         """A folder with a file in it, or in its `images/`, that is named like a photo."""
-        return any(_is_photo(entry) for folder in (path / "images", path) for entry in _entries(folder))
+        return any(
+            is_file_of(entry, IMAGE_SUFFIXES) for folder in (path / "images", path) for entry in entries_of(folder)
+        )
 
     def read(self, ref: SceneRef, options: ReadOptions) -> Scene:
         """See `read_folder`."""
@@ -51,10 +55,36 @@ def read_folder(path: Path | str) -> Scene:
         frames.append(Frame(photo.name, photo, header.width_px, header.height_px))
         headers.append(header)
     notes = _notes(headers)
-    if folder != path and (beside := _photos(path)):
+    if folder != path and (beside := files_in(path, IMAGE_SUFFIXES)):
         notes += (f"Only the photos in {folder.name}/ are used; {len(beside)} beside that folder are not.",)
     name = (folder.resolve().parent if folder.name == "images" else folder.resolve()).name
     return Scene(name, tuple(frames), path, notes, tuple(skipped))
+
+
+def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """The files directly in `folder` with one of the suffixes (".jpg"), in natural order, without hidden ones.
+
+    Raises:
+        InputError: if there is no such folder or it cannot be listed.
+    """
+    try:
+        files = [path for path in folder.iterdir() if is_file_of(path, suffixes)]
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
+    return sorted(files, key=lambda path: natural_key(path.name))
+
+
+def entries_of(folder: Path) -> list[Path]:
+    """What is in a folder, in no order; nothing if it is none or not ours to list, which reading it will say."""
+    with suppress(OSError):
+        return list(folder.iterdir())
+    return []
+
+
+def is_file_of(path: Path, suffixes: Collection[str]) -> bool:
+    """Whether this is a file with one of the suffixes (in upper or lower case) that is not hidden."""
+    # names with a leading dot are hidden files and the "._" companions that macOS leaves on other disks
+    return path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
 
 
 def natural_key(name: str) -> tuple:
@@ -63,31 +93,11 @@ def natural_key(name: str) -> tuple:
     return [int(part) if part.isdecimal() else part for part in parts], name
 
 
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:  # no folder, or not ours to list: reading it says so
-        return []
-
-
 def _find_photos(path: Path) -> tuple[Path, list[Path]]:
     for folder in (path / "images", path):
-        if folder.is_dir() and (photos := _photos(folder)):
+        if folder.is_dir() and (photos := files_in(folder, IMAGE_SUFFIXES)):
             return folder, photos
     return path, []
-
-
-def _photos(folder: Path) -> list[Path]:
-    try:
-        photos = [path for path in folder.iterdir() if _is_photo(path)]
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
-    return sorted(photos, key=lambda path: natural_key(path.name))
-
-
-def _is_photo(path: Path) -> bool:
-    # names with a leading dot are hidden files and the "._" companions that macOS leaves on other disks
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _notes(headers: list[PhotoHeader]) -> tuple[str, ...]:

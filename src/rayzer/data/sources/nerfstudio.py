@@ -18,9 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from rayzer.data.exchange import OPENCV_FROM_OPENGL, Intrinsics, known_camera, opencv_distortion, usable_intrinsics
-from rayzer.data.images import photo_size
+from rayzer.data.exchange import (
+    OPENCV_FROM_OPENGL,
+    Intrinsics,
+    Lens,
+    known_camera,
+    opencv_distortion,
+    usable_intrinsics,
+)
 from rayzer.data.scenes import Frame, Scene
+from rayzer.data.sources.real_size import Size, is_there, name_key, posed_frame, standing_folder
 from rayzer.data.sources.source import ReadOptions, SceneRef, Source
 from rayzer.data.strict_json import (
     checked_rigid,
@@ -35,6 +42,7 @@ from rayzer.data.strict_json import (
 from rayzer.errors import InputError
 
 FILE_NAME = "transforms.json"
+SPLIT_NAMES = ("transforms_train.json", "transforms_val.json", "transforms_test.json")  # NeRF's Blender scenes
 
 _PERSPECTIVE = ("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV")
 _LENS_KEYS = (
@@ -54,10 +62,15 @@ class Nerfstudio(Source):
     description = "nerfstudio, instant-ngp and Blender scenes (transforms.json)"
 
     def recognises(self, path: Path) -> bool:
-        """A folder with `transforms.json`, or a JSON file of that name or with such matrices near its start."""
+        """A folder with such files, or a JSON file of that name or with such matrices near its start."""
         if path.is_dir():
-            return (path / FILE_NAME).is_file()
+            return (path / FILE_NAME).is_file() or bool(_splits(path))
         return path.suffix.lower() == ".json" and (path.name == FILE_NAME or mentions(path, "transform_matrix"))
+
+    def find(self, path: Path) -> list[SceneRef]:
+        """The scene of `transforms.json`; without that file, one for each of the splits of a Blender scene."""
+        files = [path] if (path / FILE_NAME).is_file() else _splits(path) or [path]
+        return [SceneRef(file, format=self.name) for file in files]
 
     def read(self, ref: SceneRef, options: ReadOptions) -> Scene:
         """See `read_transforms`."""
@@ -65,7 +78,13 @@ class Nerfstudio(Source):
 
 
 def read_transforms(path: Path, options: ReadOptions = ReadOptions()) -> Scene:
-    """Read a scene; frames are sorted by file path, as nerfstudio sorts them.
+    """Read a scene; frames are in natural order of their file paths (`frame_2` before `frame_10`).
+
+    The list in the file is often in no order at all. nerfstudio sorts it as text, which is the same for the
+    zero-padded names that its own tools write; without padding only the natural order is that of capture.
+
+    Where the folder of pictures is absent, the largest of its smaller copies (`images_2`, `images_4`, ...)
+    stands in for it.
 
     Published scenes name pictures that are not there: such frames keep their number, without a picture, and
     are in `Scene.skipped`.
@@ -76,31 +95,27 @@ def read_transforms(path: Path, options: ReadOptions = ReadOptions()) -> Scene:
 
     Returns:
         a scene with poses (OpenCV axes, the world before `applied_transform`) and intrinsics in pixels of
-        `w` x `h`, which is not always the size of the picture that is there.
+        the picture that is there, whatever `w` and `h` say (of `w` x `h` for a missing picture). It is named
+        after the folder, and a split of a Blender scene after the split, too: `lego_train`.
 
     Raises:
         InputError: naming file, frame and key, if a key is missing, a number is not finite, a pose not
-            rigid or a camera not perspective; or if no picture is there at all.
+            rigid, a camera not perspective or a picture not of the shape that `w` and `h` say; or if no picture
+            is there at all.
     """
-    data = load_json(path)
+    data = load_json(path, finite=False)  # one pose that is NaN is a matter of that frame
     entries = data.get("frames")
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{path}: frames: expected a list of at least one frame; is this a transforms.json?")
     world, notes = _saved_world(data, path)
     common = {key: data[key] for key in _LENS_KEYS if key in data}
-    sources = [
-        _located(entry, f"{path}: frame {index}", path.parent, options.allow_outside)
-        for index, entry in enumerate(entries)
-    ]
-    if not any(source.found for source in sources):
-        raise InputError(f"{sources[0].where}: {sources[0].picture} does not exist, nor does any other picture")
-    sources.sort(key=lambda source: source.picture.parts)
-    names = _names([Path(os.path.relpath(source.picture, path.parent)) for source in sources], path)
+    sources = _sources(entries, path, options.allow_outside)
+    names = _names([source.relative for source in sources], path)
     frames = tuple(_frame(name, source, common, world, options) for name, source in zip(names, sources, strict=True))
     skipped = tuple(
         (source.picture, f"{source.where}: there is no such picture") for source in sources if not source.found
     )
-    return Scene(path.resolve().parent.name, frames, path, notes, skipped)
+    return Scene(_scene_name(path), frames, path, notes, skipped)
 
 
 def write_transforms(path: Path, frames: Sequence[Frame], note: str) -> None:
@@ -126,12 +141,22 @@ def write_transforms(path: Path, frames: Sequence[Frame], note: str) -> None:
 
 @dataclass(frozen=True)
 class _Source:
-    """One entry of `frames`, its place in messages, its picture, and whether that exists."""
+    """One entry of `frames`.
+
+    Attributes:
+        entry: as it stands in the file.
+        where: its place, for messages.
+        picture: the file, and its path `relative` to the scene's folder.
+        found: whether that file exists.
+        is_copy: whether it lies in a smaller copy of the folder that the entry names.
+    """
 
     entry: dict[str, Any]
     where: str
     picture: Path
+    relative: Path
     found: bool
+    is_copy: bool
 
 
 @dataclass(frozen=True)
@@ -159,17 +184,38 @@ def _saved_world(data: dict[str, Any], path: Path) -> tuple[_World, tuple[str, .
     return _World(np.linalg.inv(saved_from_original), scale), notes
 
 
-def _located(entry: object, where: str, folder: Path, allow_outside: bool) -> _Source:
-    """Check that an entry of `frames` names a picture, and find the file (which may be missing)."""
+def _sources(entries: Sequence[object], path: Path, allow_outside: bool) -> list[_Source]:
+    """Find the pictures of all entries; sorted."""
+    wheres = [f"{path}: frame {index}" for index in range(len(entries))]
+    named = [_named(entry, where, path.parent, allow_outside) for entry, where in zip(entries, wheres, strict=True)]
+    folders = {folder: standing_folder(folder, path.parent) for folder in {picture.parent for _, picture in named}}
+    sources = [
+        _located(entry, where, picture, folders[picture.parent], path.parent)
+        for (entry, picture), where in zip(named, wheres, strict=True)
+    ]
+    if not any(source.found for source in sources):
+        raise InputError(f"{sources[0].where}: {sources[0].picture} does not exist, nor does any other picture")
+    return sorted(sources, key=lambda source: name_key(source.relative))
+
+
+def _named(entry: object, where: str, folder: Path, allow_outside: bool) -> tuple[dict[str, Any], Path]:
+    """Check that an entry of `frames` names a picture, and say where that should be."""
     if not isinstance(entry, dict):
         raise InputError(f"{where}: expected an object with file_path and transform_matrix; export it again")
     for key in ("file_path", "transform_matrix"):
         if key not in entry:
             raise InputError(f"{where}: {key}: missing; add it or leave the frame out")
-    path = inner_path(folder, entry["file_path"], f"{where}: file_path", allow_outside=allow_outside)
+    return entry, inner_path(folder, entry["file_path"], f"{where}: file_path", allow_outside=allow_outside)
+
+
+def _located(entry: dict[str, Any], where: str, named: Path, folder: Path, base: Path) -> _Source:
+    """Find a picture in the folder that stands for the one named; it may lack its suffix or be missing."""
+    path = folder / named.name
     candidates = (path, *(path.with_name(path.name + suffix) for suffix in _MISSING_SUFFIXES))
-    picture = next((candidate for candidate in candidates if candidate.is_file()), None)
-    return _Source(entry, f"{where} ({entry['file_path']})", picture or path, picture is not None)
+    picture = next((candidate for candidate in candidates if is_there(candidate)), None)
+    relative = Path(os.path.relpath(picture or path, base))
+    is_copy = folder != named.parent
+    return _Source(entry, f"{where} ({entry['file_path']})", picture or path, relative, picture is not None, is_copy)
 
 
 def _names(paths: list[Path], file: Path) -> list[str]:
@@ -182,17 +228,27 @@ def _names(paths: list[Path], file: Path) -> list[str]:
     return [path.as_posix() for path in paths]
 
 
+def _splits(folder: Path) -> list[Path]:
+    """The files of a Blender scene; nothing if `folder` is no folder with such."""
+    return [folder / name for name in SPLIT_NAMES if (folder / name).is_file()]
+
+
+def _scene_name(path: Path) -> str:
+    split = path.stem.removeprefix("transforms") if path.name in SPLIT_NAMES else ""
+    return path.resolve().parent.name + split
+
+
 def _frame(name: str, source: _Source, common: dict[str, Any], world: _World, options: ReadOptions) -> Frame:
-    lens = source.entry | common  # nerfstudio's order: what stands at the top level wins
+    values = source.entry | common  # nerfstudio's order: what stands at the top level wins
     picture = source.picture if source.found else None
-    size = options.attempt("image", lambda: _size(lens, source))
-    if size is None:
-        return Frame(name, None, 0, 0)
-    if not options.cameras:
-        return Frame(name, picture, *size)
-    intrinsics = options.attempt("intrinsics", lambda: _intrinsics(lens, *size, source.where)) if all(size) else None
-    distortion = options.attempt("intrinsics", lambda: _distortion(lens, source.where)) or ()
-    return Frame(name, picture, *size, intrinsics, distortion, options.attempt("pose", lambda: _pose(source, world)))
+    return posed_frame(
+        name,
+        picture,
+        source.where,
+        options,
+        lens=lambda size: _lens(values, size, source),
+        pose=lambda: _pose(source, world),
+    )
 
 
 def _pose(source: _Source, world: _World) -> np.ndarray:
@@ -203,11 +259,16 @@ def _pose(source: _Source, world: _World) -> np.ndarray:
     return checked_rigid(world.original_from_saved @ saved @ OPENCV_FROM_OPENGL, where)
 
 
-def _size(lens: dict[str, Any], source: _Source) -> tuple[int, int]:
-    """Declared width and height, or else those of the picture; 0 where that is missing, too."""
-    if "w" in lens and "h" in lens:
-        return side_px(lens["w"], f"{source.where}: w"), side_px(lens["h"], f"{source.where}: h")
-    return photo_size(source.picture) if source.found else (0, 0)
+def _lens(values: dict[str, Any], real: Size | None, source: _Source) -> Lens | None:
+    """The lens in pixels of the declared size, or else of the real one; None if neither is known."""
+    size = real
+    if "w" in values and "h" in values:
+        size = side_px(values["w"], f"{source.where}: w"), side_px(values["h"], f"{source.where}: h")
+    elif source.is_copy and "camera_angle_x" not in values:
+        raise InputError(f"{source.where}: w, h: missing; add the size of the pictures that fl_x was written for")
+    if size is None:
+        return None
+    return Lens(*size, _intrinsics(values, *size, source.where), _distortion(values, source.where))
 
 
 def _intrinsics(lens: dict[str, Any], width: int, height: int, where: str) -> Intrinsics:

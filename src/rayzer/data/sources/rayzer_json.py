@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rayzer.data.exchange import Intrinsics
 from rayzer.data.images import photo_size
 from rayzer.data.scenes import Frame, Scene
-from rayzer.data.sources.source import ReadOptions, SceneRef, Source
-from rayzer.data.strict_json import finite_float, inner_path, load_json, rigid_matrix, side_px
+from rayzer.data.sources.source import ProblemKind, ReadOptions, SceneRef, Source, Value
+from rayzer.data.strict_json import finite_float, inner_path, load_json, mentions, rigid_matrix, side_px
 from rayzer.errors import InputError
 from rayzer.files import output_file
 
@@ -21,7 +23,6 @@ FILE_NAMES = (FILE_NAME, "scene.json")
 
 _INTRINSICS = ("fx", "fy", "cx", "cy")
 _POSE = ("w2c",)
-_CAMERA = (("intrinsics", _INTRINSICS), ("pose", _POSE))
 
 
 class RayZerJson(Source):
@@ -31,10 +32,10 @@ class RayZerJson(Source):
     description = "RayZer and E-RayZer scene files (opencv_cameras.json, scene.json)"
 
     def recognises(self, path: Path) -> bool:
-        """A folder with such a file in it, or any JSON file that no other format claims before."""
+        """A folder with such a file in it, or a JSON file of that name or with frames that nobody claims before."""
         if path.is_dir():
             return any((path / name).is_file() for name in FILE_NAMES)
-        return path.suffix.lower() == ".json"
+        return path.suffix.lower() == ".json" and (path.name in FILE_NAMES or mentions(path, "frames"))
 
     def read(self, ref: SceneRef, options: ReadOptions) -> Scene:
         """See `read_rayzer_json`."""
@@ -42,6 +43,28 @@ class RayZerJson(Source):
             present = [name for name in FILE_NAMES if (ref.path / name).is_file()]
             return read_rayzer_json(ref.path / (present or FILE_NAMES)[0], options)
         return read_rayzer_json(ref.path, options)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one program spells `{"scene_name", "frames": [{picture, intrinsics, "w2c", "w", "h"}, ...]}`.
+
+    Attributes:
+        picture: the key of the picture's path.
+        intrinsics: the keys of the intrinsics.
+        default_name: the scene's name where the file gives none, from the path of the file.
+        places: `(file, path of the picture, where, options)` -> where that may lie, in the order of preference;
+            raises InputError, starting with `where`, if the path cannot be used or leaves its folder.
+        advice: what to do about a picture that is in none of the places.
+        fxfycxcy_px: `(frame, where)` -> its intrinsics; raises InputError, starting with `where`.
+    """
+
+    picture: str
+    intrinsics: tuple[str, ...]
+    default_name: Callable[[Path], str]
+    places: Callable[[Path, object, str, ReadOptions], Sequence[Path]]
+    advice: str
+    fxfycxcy_px: Callable[[dict[str, Any], str], Intrinsics]
 
 
 def read_rayzer_json(path: Path | str, options: ReadOptions = ReadOptions()) -> Scene:
@@ -58,18 +81,26 @@ def read_rayzer_json(path: Path | str, options: ReadOptions = ReadOptions()) -> 
     Raises:
         InputError: naming the file and, where it is about one, the frame and the key.
     """
-    path = Path(path)
-    data = load_json(path)
+    return read_frames(Path(path), options, _DIALECT)
+
+
+def read_frames(path: Path, options: ReadOptions, dialect: Dialect) -> Scene:
+    """Read a scene file of that dialect; see `read_rayzer_json`.
+
+    Raises:
+        InputError: naming the file and, where it is about one, the frame and the key.
+    """
+    data = load_json(path, finite=False)  # numbers are checked where the frame can be named
     entries = data.get("frames")
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(f"{path}: 'frames' must be a list of at least one object; is this a scene file?")
-    name = data.get("scene_name", path.resolve().parent.name)
+    name = data.get("scene_name", dialect.default_name(path))
     if not isinstance(name, str) or not name.strip():
         raise InputError(f"{path}: 'scene_name' must be a text that is not empty")
-    given = {kind: options.cameras and any(key in entry for entry in entries for key in keys) for kind, keys in _CAMERA}
-    frames = [_frame(path, number, entry, given, options) for number, entry in enumerate(entries)]
+    given = {key for entry in entries for key in entry} if options.cameras else set()
+    frames = [_frame(path, number, entry, given, options, dialect) for number, entry in enumerate(entries)]
     if len({frame.name for frame in frames}) < len(frames):  # the same file name in several folders
-        frames = [replace(frame, name=entry["file_path"]) for frame, entry in zip(frames, entries, strict=True)]
+        frames = [replace(frame, name=entry[dialect.picture]) for frame, entry in zip(frames, entries, strict=True)]
     return Scene(name, tuple(frames), path)
 
 
@@ -90,24 +121,40 @@ def write_rayzer_json(scene: Scene, folder: Path | str) -> Path:
     return target
 
 
-def _frame(path: Path, number: int, entry: dict[str, Any], given: dict[str, bool], options: ReadOptions) -> Frame:
+def _frame(
+    path: Path, number: int, entry: dict[str, Any], given: set[str], options: ReadOptions, dialect: Dialect
+) -> Frame:
     where = f"{path}: frame {number}"
-    picture = inner_path(
-        path.parent, entry.get("file_path"), f"{where}: file_path", allow_outside=options.allow_outside
+    named = entry.get(dialect.picture)
+    places = dialect.places(path, named, f"{where}: {dialect.picture}", options)
+    picture = options.attempt(
+        "image", lambda: _existing(places, f"{where}: there is no picture {named!r}", dialect.advice)
     )
-    size = options.attempt("image", lambda: _size(picture, entry, where))
+    size = options.attempt("image", lambda: _size(picture, entry, where)) if picture else None
+
+    def known(kind: ProblemKind, keys: tuple[str, ...], read: Callable[[dict[str, Any], str], Value]) -> Value | None:
+        if given.isdisjoint(keys):
+            return None
+        return options.attempt(kind, lambda: read(_complete(entry, keys, where), where))
+
     return Frame(
-        picture.name,
+        places[0].name,
         picture if size else None,
         *(size or (0, 0)),
-        fxfycxcy_px=options.attempt("intrinsics", lambda: _intrinsics(entry, where)) if given["intrinsics"] else None,
-        world_from_camera=options.attempt("pose", lambda: _pose(entry, where)) if given["pose"] else None,
+        fxfycxcy_px=known("intrinsics", dialect.intrinsics, dialect.fxfycxcy_px),
+        world_from_camera=known("pose", _POSE, _pose),
     )
+
+
+def _existing(places: Sequence[Path], problem: str, advice: str) -> Path:
+    """The first of the places where there is a file."""
+    found = next(filter(_is_file, places), None)
+    if found is None:
+        raise InputError(f"{problem} (looked for {', '.join(map(str, places))}); {advice}")
+    return found
 
 
 def _size(picture: Path, entry: dict[str, Any], where: str) -> tuple[int, int]:
-    if not _is_file(picture):
-        raise InputError(f"{where}: there is no picture {entry['file_path']!r}; restore it or remove the frame")
     if "w" in entry and "h" in entry:  # saves opening every picture; checked when one is decoded
         return side_px(entry["w"], f"{where}: w"), side_px(entry["h"], f"{where}: h")
     try:
@@ -123,8 +170,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _intrinsics(entry: dict[str, Any], where: str) -> tuple[float, float, float, float]:
-    _check_complete(entry, _INTRINSICS, where)
+def _intrinsics(entry: dict[str, Any], where: str) -> Intrinsics:
     fx, fy, cx, cy = (finite_float(entry[key], f"{where}: {key}") for key in _INTRINSICS)
     for key, focal_px in (("fx", fx), ("fy", fy)):
         if focal_px <= 0:
@@ -133,14 +179,28 @@ def _intrinsics(entry: dict[str, Any], where: str) -> tuple[float, float, float,
 
 
 def _pose(entry: dict[str, Any], where: str) -> np.ndarray:
-    _check_complete(entry, _POSE, where)
     return np.linalg.inv(rigid_matrix(entry["w2c"], f"{where}: w2c"))
 
 
-def _check_complete(entry: dict[str, Any], keys: tuple[str, ...], where: str) -> None:
+def _complete(entry: dict[str, Any], keys: tuple[str, ...], where: str) -> dict[str, Any]:
     for key in keys:
         if key not in entry:
             raise InputError(f"{where}: has no {key!r}; {'/'.join(keys)} must be in all frames or in none")
+    return entry
+
+
+def _place(path: Path, named: object, where: str, options: ReadOptions) -> Sequence[Path]:
+    return (inner_path(path.parent, named, where, allow_outside=options.allow_outside),)
+
+
+_DIALECT = Dialect(
+    picture="file_path",
+    intrinsics=_INTRINSICS,
+    default_name=lambda path: path.resolve().parent.name,
+    places=_place,
+    advice="restore it or remove the frame",
+    fxfycxcy_px=_intrinsics,
+)
 
 
 def _entry(frame: Frame, folder: Path) -> dict[str, Any]:

@@ -94,6 +94,19 @@ class Source(ABC):
         """
         return [SceneRef(path, format=self.name)]
 
+    def pick(self, path: Path, key: str) -> SceneRef:
+        """The scene in `path` that has this key or, where scenes are files of their own, is called so.
+
+        Raises:
+            InputError: if there is none, or `path` cannot be read that far.
+        """
+        refs = self.find(path)
+        found = next((ref for ref in refs if key == (ref.key or ref.path.stem)), None)
+        if found is None:
+            some = f", for instance {refs[0].key or refs[0].path.stem!r}" if refs else ""
+            raise InputError(f"{path}: holds no scene {key!r}; it has {len(refs)}{some}")
+        return found
+
     @abstractmethod
     def read(self, ref: SceneRef, options: ReadOptions) -> Scene:
         """Read one scene; pictures are decoded later.

@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from threading import Timer
 
 import numpy as np
@@ -60,45 +60,91 @@ def read_video(path: Path | str, count: int, progress: Callable[[int, int], obje
     path = Path(path)
     if count < 1:
         raise ValueError(f"at least one frame must be chosen, got count={count}")
+    _check(path)
+    try:
+        with TemporaryDirectory(prefix="rayzer-video-") as folder:
+            report = _decode(path, "count", count, Path(folder), progress)
+            pixels = [np.load(file, allow_pickle=False) for file in sorted(Path(folder).glob("*.npy"))]
+    except OSError as error:
+        problem = f"its frames cannot be kept in {gettempdir()} ({error.strerror})"
+        raise InputError(f"{path}: {problem}; free space there, or name another folder in TMPDIR") from error
+    return _scene(path, report, pixels)
+
+
+def export_video(
+    path: Path | str, folder: Path, fps: float, progress: Callable[[int, int], object] | None = None
+) -> Scene:
+    """Write frames of a video as JPEG (quality 95, full colour resolution), `fps` a second; none is dropped for blur.
+
+    They are chosen by time: the first, then the nearest to every multiple of 1 / fps seconds. A video with fewer
+    frames gives each of them once. Rotation metadata is applied. Memory does not grow with the video.
+
+    Args:
+        path: the video file.
+        folder: an existing folder; gets `00000.jpg`, `00001.jpg`, ...
+        fps: frames a second, positive.
+        progress: called as `progress(frames so far, frames in all)`.
+
+    Raises:
+        InputError: if the file is no video, is damaged, ends before it should or has huge frames.
+        OSError: if the pictures cannot be written.
+    """
+    path = Path(path)
+    _check(path)
+    with TemporaryDirectory(prefix="rayzer-video-") as log:
+        report = _decode(path, "fps", fps, folder, progress, Path(log))
+    return _scene(path, report, sorted(folder.glob("*.jpg")))
+
+
+def _check(path: Path) -> None:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; check the path")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: is empty; copy it again")
-    with TemporaryDirectory(prefix="rayzer-video-") as folder:
-        report = _decode(path, count, Path(folder), progress)
-        frames = tuple(_frame(time_s, file) for time_s, file in zip(report["times_s"], _files(folder), strict=True))
+
+
+def _scene(path: Path, report: dict, images: Sequence[np.ndarray | Path]) -> Scene:
+    frames = tuple(
+        Frame(f"{time_s:.3f}s", image, *size, time_s=time_s)
+        for time_s, size, image in zip(report["times_s"], report["sizes"], images, strict=True)
+    )
     return Scene(path.stem, frames, path, tuple(report["notes"]))
 
 
-def _files(folder: str) -> list[Path]:
-    return sorted(Path(folder).glob("*.npy"))
-
-
-def _frame(time_s: float, file: Path) -> Frame:
-    pixels = np.load(file, allow_pickle=False)
-    return Frame(f"{time_s:.3f}s", pixels, pixels.shape[1], pixels.shape[0], time_s=time_s)
-
-
-def _decode(path: Path, count: int, folder: Path, progress: Callable[[int, int], object] | None) -> dict:
-    """Run the decoder to its last line; frames lie in `folder` then."""
+def _decode(
+    path: Path,
+    way: str,
+    number: float,
+    folder: Path,
+    progress: Callable[[int, int], object] | None,
+    log: Path | None = None,
+) -> dict:
+    """Run the decoder to its last line; frames lie in `folder` then, and what it complained of in `log`."""
     # Run by its file, so that this package (and torch) is not imported; with -P, so that nothing beside the
     # file is taken for a library.
-    command = [sys.executable, "-P", str(_PROGRAM), str(path.resolve()), str(count), str(folder)]
+    command = [sys.executable, "-P", str(_PROGRAM), str(path.resolve()), way, str(number), str(folder)]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # each thread would reserve address space
     line: dict = {}
+    log = log or folder
     with (
-        (folder / "stderr.txt").open("wb") as stderr,
+        (log / "stderr.txt").open("wb") as stderr,
         subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, env=environment
         ) as child,
     ):
-        for line in _lines(child):
-            if progress and "done" in line:
-                progress(line["done"], count)
+        try:
+            for line in _lines(child):
+                if progress and "done" in line:
+                    progress(line["done"], line["of"])
+        except BaseException:  # interrupted or terminated: the child would work on for hours
+            child.kill()
+            raise
+    if "errno" in line:
+        raise OSError(line["errno"], os.strerror(line["errno"] or 0))
     if "fault" in line:
         raise InputError(f"{path}: {line['fault']}")
     if child.returncode != 0 or "times_s" not in line:
-        raise InputError(f"{path}: {_failure(child.returncode, folder)}; copy it again or re-encode it")
+        raise InputError(f"{path}: {_failure(child.returncode, log)}; copy it again or re-encode it")
     return line
 
 

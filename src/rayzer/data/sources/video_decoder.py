@@ -1,10 +1,13 @@
 """The program that decodes a video for `video.py`, in a process of its own.
 
 Damaged files can crash a decoder or make it hang or swallow memory; here they take only this process with
-them. It imports nothing of the package, so that it starts fast and without torch. It writes the chosen
-frames into a folder as `00000.npy`, `00001.npy`, ... (uint8 [h, w, 3], RGB, upright) and prints lines of
-JSON: `{"done": frames written so far}` at least once a second while it decodes, then one last line,
-`{"times_s": [...], "notes": [...]}` or `{"fault": "what is wrong; what to do"}`.
+them. It imports nothing of the package, so that it starts fast and without torch.
+
+`count N` chooses N frames, evenly spaced in time, and writes them into a folder as `00000.npy`, `00001.npy`, ...
+(uint8 [h, w, 3], RGB, upright). `fps F` chooses F frames a second and writes them as `00000.jpg`, ...; one frame
+is in memory at a time. It prints lines of JSON: `{"done": frames written so far, "of": frames chosen}` at least
+once a second while it decodes, then one last line: `{"times_s": [...], "sizes": [[w, h], ...], "notes": [...]}`,
+`{"fault": "what is wrong; what to do"}`, or `{"errno": ...}` when the frames cannot be written.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -21,11 +24,13 @@ import av
 import av.container
 import numpy as np
 from av.error import FFmpegError
+from PIL import Image
 
 MEMORY_BYTES = 4 * 2**30
-CPU_SECONDS = 3600
+CPU_SECONDS = {"count": 3600, "fps": 48 * 3600}  # an hour of 4K takes hours to write
 MAX_FRAME_PIXELS = 8192 * 4320
 MAX_OUTPUT_BYTES = 4 * 10**9
+MAX_FRAMES = 1_000_000
 THREADS = 4
 
 # Playlists and other formats that open further files or addresses are not among these.
@@ -64,7 +69,7 @@ class VideoFile:
     """The best video stream of a file, read forward once; it prints a sign of life every second.
 
     Attributes:
-        written: how many frames were written so far.
+        written, wanted: how many frames were written so far, and will be.
         damaged: how many packets could not be decoded so far.
         seen: how many frames were decoded so far.
         first_s, last_s: times of the first and the last of them.
@@ -81,7 +86,7 @@ class VideoFile:
         self.stream = stream
         self.stream.thread_type = "AUTO"
         self.stream.codec_context.thread_count = THREADS
-        self.written = self.damaged = self.seen = 0
+        self.written = self.wanted = self.damaged = self.seen = 0
         self.first_s = self.last_s = 0.0
         self._reported = time.monotonic()
         _check_size(stream.codec_context.width, stream.codec_context.height)
@@ -118,7 +123,7 @@ class VideoFile:
     def report(self) -> None:
         """Print how many frames are written."""
         self._reported = time.monotonic()
-        print(json.dumps({"done": self.written}), flush=True)
+        print(json.dumps({"done": self.written, "of": self.wanted}), flush=True)
 
     def extent(self) -> Extent:
         """Read all packets without decoding them."""
@@ -169,16 +174,45 @@ def decode(path: str, count: int, folder: Path) -> dict:
     video = VideoFile(path)
     _check_output(video.stream.codec_context, min(count, extent.packets))
     times = np.linspace(extent.first_s, extent.last_s, count).tolist()
-    times_s = []
+    return _write(video, extent, times, lambda number, pixels: np.save(folder / f"{number:05d}.npy", pixels))
+
+
+def export(path: str, fps: float, folder: Path) -> dict:
+    """Write `fps` frames a second (fewer where the video has fewer) as JPEG; returns the last line.
+
+    Raises:
+        Fault: if the video cannot be used.
+    """
+    extent = VideoFile(path).extent()
+    count = min(int((extent.last_s - extent.first_s) * fps + 1e-6) + 1, MAX_FRAMES)
+    times = (extent.first_s + np.arange(count) / fps).tolist()
+
+    def save(number: int, pixels: np.ndarray) -> None:
+        Image.fromarray(pixels).save(folder / f"{number:05d}.jpg", quality=95, subsampling="4:4:4")
+
+    last_line = _write(VideoFile(path), extent, times, save)
+    got = len(last_line["times_s"])
+    if got < 0.9 * count:
+        rate = (got - 1) / max(extent.last_s - extent.first_s, 1e-3)
+        note = f"The video has {rate:.1f} frames a second, fewer than the {fps:g} to take: all of them are taken."
+        last_line["notes"].append(note)
+    return last_line
+
+
+def _write(video: VideoFile, extent: Extent, times: list[float], save: Callable[[int, np.ndarray], object]) -> dict:
+    video.wanted = len(times)
+    times_s, sizes = [], []
     for chosen in nearest(video.frames(), times):
-        np.save(folder / f"{video.written:05d}.npy", _upright(chosen.frame))
+        pixels = _upright(chosen.frame)
+        save(video.written, pixels)
+        sizes.append((pixels.shape[1], pixels.shape[0]))
         times_s.append(chosen.time_s - video.first_s)
         video.written += 1
         video.report()
     if not times_s:
         raise Fault(_NOTHING)
     _check_complete(video, extent.last_duration_s)
-    return {"times_s": times_s, "notes": video.notes()}
+    return {"times_s": times_s, "sizes": sizes, "notes": video.notes()}
 
 
 def nearest(frames: Iterable[TimedFrame], times: list[float]) -> Iterator[TimedFrame]:
@@ -236,23 +270,23 @@ def _check_complete(video: VideoFile, last_duration_s: float) -> None:
         )
 
 
-def _limit_resources() -> None:
+def _limit_resources(cpu_seconds: int) -> None:
     """Bound memory and time where the platform can; no core dumps."""
     try:
         import resource
     except ImportError:  # Windows
         return
-    limits = {"RLIMIT_AS": MEMORY_BYTES, "RLIMIT_CPU": CPU_SECONDS, "RLIMIT_CORE": 0}
+    limits = {"RLIMIT_AS": MEMORY_BYTES, "RLIMIT_CPU": cpu_seconds, "RLIMIT_CORE": 0}
     for name, value in limits.items():
         with suppress(ValueError, OSError):  # refused by the platform, or a lower limit holds already
             resource.setrlimit(getattr(resource, name), (value, value))
 
 
-def main(path: str, count: str, folder: str) -> None:
+def main(path: str, way: str, number: str, folder: str) -> None:
     """Decode and print the last line."""
-    _limit_resources()
+    _limit_resources(CPU_SECONDS[way])
     try:
-        last_line = decode(path, int(count), Path(folder))
+        last_line = _run(path, way, number, Path(folder))
     except Fault as fault:
         last_line = {"fault": str(fault)}
     except MemoryError:  # some FFmpegErrors are MemoryErrors, too
@@ -260,7 +294,13 @@ def main(path: str, count: str, folder: str) -> None:
     except FFmpegError as error:
         what = " ".join(str(error.strerror).split())
         last_line = {"fault": f"is no video, or cut off or damaged ({what}); copy it again or re-encode it"}
+    except OSError as error:
+        last_line = {"errno": error.errno}
     print(json.dumps(last_line), flush=True)
+
+
+def _run(path: str, way: str, number: str, folder: Path) -> dict:
+    return decode(path, int(number), folder) if way == "count" else export(path, float(number), folder)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Measuring speed: what `rayzer bench` runs."""

@@ -1,0 +1,156 @@
+"""Batches of training samples: worker processes, this process's share of every step, and the way to the GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler, default_collate
+
+from rayzer.data.dataset import Problem, Sample, SampleStream
+from rayzer.errors import InputError
+from rayzer.geometry.cameras import Cameras
+from rayzer.view_split import ViewSplit
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Samples of one step; the views of each are sorted by frame.
+
+    Attributes:
+        images: uint8 [b, v, 3, h, w] from the loader, float32 in [0, 1] after `to_device`.
+        frames: int64 [b, v] frame numbers in the scenes.
+        split: context and target as positions among the `v` views.
+        scenes: b names.
+        cameras: float32 [b, v], if the samples have them.
+        problems: what was wrong with the data of these samples.
+        replaced: how many of them stand in for samples that could not be made.
+    """
+
+    images: Tensor
+    frames: Tensor
+    split: ViewSplit
+    scenes: tuple[str, ...]
+    cameras: Cameras | None = None
+    problems: tuple[Problem, ...] = ()
+    replaced: int = 0
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def pin_memory(self) -> Batch:
+        """The same in memory that a GPU copies from directly; the loader calls this."""
+        return self.map(Tensor.pin_memory)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """Apply one function to all tensors (pin, move)."""
+        split = ViewSplit(function(self.split.context), function(self.split.target))
+        cameras = None if self.cameras is None else self.cameras.map(function)
+        return replace(self, images=function(self.images), frames=function(self.frames), split=split, cameras=cameras)
+
+
+def to_device(batch: Batch, device: torch.device | str) -> Batch:
+    """Copy a batch to a device, without waiting where it is pinned, and make its images float32 in [0, 1]."""
+    moved = batch.map(lambda value: value.to(device, non_blocking=True))
+    # On a GPU, division by a Python number multiplies by its reciprocal, which differs for 126 of the 256 bytes.
+    white = torch.full((), 255.0, device=device)
+    return replace(moved, images=moved.images.to(torch.float32, memory_format=torch.contiguous_format) / white)
+
+
+def collate(samples: Sequence[Sample | InputError]) -> Batch | InputError:
+    """Samples of one step as a batch; the first error if there is one."""
+    made: list[Sample] = []
+    for sample in samples:
+        if isinstance(sample, InputError):
+            return sample
+        made.append(sample)
+    shapes = {tuple(sample.images.shape[-2:]): sample.scene for sample in made}
+    if len(shapes) > 1:
+        of_each = ", ".join(f"{height}x{width} ({scene})" for (height, width), scene in shapes.items())
+        return InputError(f"pictures of different shapes do not fit into one batch: {of_each}; crop them to squares")
+    return Batch(
+        _stacked([sample.images for sample in made]),
+        torch.stack([sample.frames for sample in made]),
+        ViewSplit(*(torch.cat([getattr(s.split, part) for s in made]) for part in ("context", "target"))),
+        tuple(sample.scene for sample in made),
+        _cameras(made),
+        tuple(problem for sample in made for problem in sample.problems),
+        sum(sample.replaces for sample in made),
+    )
+
+
+def _cameras(samples: Sequence[Sample]) -> Cameras | None:
+    """[b, v], if all samples have cameras."""
+    known = [sample.cameras.map(lambda value: value[None]) for sample in samples if sample.cameras is not None]
+    return Cameras.cat(known) if len(known) == len(samples) else None
+
+
+def _stacked(images: Sequence[Tensor]) -> Tensor:
+    """[b, v, 3, h, w], channels last in memory; in a worker, `default_collate` writes straight to shared memory."""
+    return default_collate([image.permute(0, 2, 3, 1) for image in images]).permute(0, 1, 4, 2, 3)
+
+
+class StepSampler(Sampler[list[tuple[int, int]]]):
+    """The (step, slot) pairs of one process, a list for every step.
+
+    Args:
+        steps: from the step at which the run starts or resumes.
+        slots: this process's part of the global batch.
+    """
+
+    def __init__(self, steps: range, slots: range):
+        self.steps, self.slots = steps, slots
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return ([(step, slot) for slot in self.slots] for step in self.steps)
+
+
+def training_batches(
+    stream: SampleStream,
+    steps: range,
+    workers: int,
+    rank: int = 0,
+    world_size: int = 1,
+    start_method: str | None = None,
+) -> Iterator[Batch]:
+    """The batches of one process, one for every step; the same whatever the number of workers.
+
+    Workers stay for the whole run; torch gives each one thread. Batches are pinned where there is a GPU.
+
+    Args:
+        stream: all samples of the run.
+        steps: from the step at which the run starts or resumes.
+        workers: processes that decode; 0 to decode in this one.
+        rank, world_size: which of how many processes this is; each takes an equal part of every global batch.
+        start_method: "fork", "spawn" or "forkserver"; None for Python's default.
+
+    Raises:
+        InputError: if the batch cannot be shared out equally (at once), or no sample can be made (by the iterator).
+    """
+    if stream.batch_size % world_size:
+        raise InputError(
+            f"a batch of {stream.batch_size} cannot be shared out equally to {world_size} processes; change either"
+        )
+    share = stream.batch_size // world_size
+    loader = DataLoader(
+        stream,
+        batch_sampler=StepSampler(steps, range(rank * share, (rank + 1) * share)),
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=torch.cuda.is_available(),
+        multiprocessing_context=start_method if workers else None,
+        generator=torch.Generator(),  # else the loader would draw its (unused) seed from the global one
+    )
+    return _unwrapped(loader)
+
+
+def _unwrapped(loader: DataLoader) -> Iterator[Batch]:
+    for batch in loader:
+        if isinstance(batch, InputError):
+            raise batch
+        yield batch

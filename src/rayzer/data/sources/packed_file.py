@@ -1,0 +1,268 @@
+"""Packed scenes: all pictures of one scene, fitted once, in one safetensors file that any tool can open.
+
+    images             uint8 [n, h, w, 3]   RGB, resized and cropped
+    rows               int64 [frames]       row of each frame in the tensors of n rows; -1: there is no picture
+    world_from_camera  float64 [n, 4, 4]    OpenCV axes; NaN where unknown, absent if unknown everywhere
+    fxfycxcy_px        float64 [n, 4]       in pixels of the fitted picture; likewise
+    distortion         float64 [n, k]       OpenCV coefficients; absent if there is none
+
+Metadata: `format`, `version`, and `scene`: JSON with the scene's name, the preprocessing, and of every frame its
+name, time, source file and original size. `images` come last in the file, so that a scene can be read without them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import struct
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from rayzer.data.images import ImageFit, Preprocessing
+from rayzer.data.scenes import Frame
+from rayzer.errors import InputError
+
+FORMAT, VERSION = "rayzer-packed-scene", "1"
+SUFFIX = ".safetensors"
+
+_START_BYTES = 4096
+_MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
+_DTYPES = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8"), "U8": np.dtype("u1")}
+_CODES = {dtype: code for code, dtype in _DTYPES.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class PackedImage:
+    """One row of `images`; a `StoredImage`.
+
+    Attributes:
+        path, offset: where its bytes lie.
+        fit: how it was resized and cropped from the original picture.
+    """
+
+    path: Path
+    offset: int
+    fit: ImageFit
+
+    def load(self) -> np.ndarray:
+        """Read it: uint8 [h, w, 3].
+
+        Raises:
+            InputError: naming the file, if it cannot be read.
+        """
+        shape = (self.fit.height_px, self.fit.width_px, 3)
+        try:  # not mapped into memory: a file that is cut off then would take the process with it
+            pixels = np.fromfile(self.path, np.uint8, math.prod(shape), offset=self.offset)
+            return pixels.reshape(shape)
+        except (OSError, ValueError) as error:
+            raise _damaged(self.path, str(error)) from error
+
+    def check_fit(self, asked: ImageFit) -> None:
+        """Raise InputError unless the original picture would be resized and cropped as it was for this pack."""
+        if asked != self.fit:
+            have, want = _describe(self.fit), _describe(asked)
+            raise InputError(f"{self.path}: its pictures are packed as {have}, not {want}; pack the originals that way")
+
+
+@dataclass(frozen=True)
+class FrameRecord:
+    """What a packed scene says of one frame beside its tensors; times in seconds, sizes of the original picture."""
+
+    name: str
+    file: str | None
+    time_s: float | None
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True, eq=False)
+class PackedScene:
+    """The content of a packed scene apart from the pictures.
+
+    Attributes:
+        name: of the scene.
+        preprocessing: how its pictures were fitted.
+        frames: one record a frame, also of frames without a picture.
+        rows: int64 [frames], -1 where a frame has no picture.
+        cameras: `world_from_camera`, `fxfycxcy_px` and `distortion`, as far as they are known; n rows each.
+    """
+
+    name: str
+    preprocessing: Preprocessing
+    frames: tuple[FrameRecord, ...]
+    rows: np.ndarray
+    cameras: dict[str, np.ndarray]
+
+
+def looks_packed(path: Path) -> bool:
+    """Whether a file is a packed scene, from its name and first bytes; never raises."""
+    try:
+        with path.open("rb") as file:
+            return path.suffix == SUFFIX and f'"{FORMAT}"'.encode() in file.read(_START_BYTES)
+    except OSError:
+        return False
+
+
+def write_packed_file(path: Path, scene: PackedScene, pixels: IO[bytes], shape: tuple[int, int, int, int]) -> str:
+    """Write a packed scene and return its SHA-256 in hex.
+
+    Args:
+        path: the file; it is on the disk when this returns.
+        scene: everything but the pictures.
+        pixels: `images`, from the current position on.
+        shape: of `images`, [n, h, w, 3].
+    """
+    tensors = {"rows": scene.rows.astype("<i8"), **{name: a.astype("<f8") for name, a in scene.cameras.items()}}
+    header: dict[str, Any] = {"__metadata__": _metadata(scene)}
+    end = 0
+    for name, (dtype, its_shape) in {
+        **{name: (tensor.dtype, tensor.shape) for name, tensor in tensors.items()},
+        "images": (_DTYPES["U8"], shape),
+    }.items():
+        start, end = end, end + dtype.itemsize * math.prod(its_shape)
+        header[name] = {"dtype": _CODES[dtype], "shape": list(its_shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # keeps the tensors aligned
+    with path.open("w+b") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for tensor in tensors.values():
+            file.write(tensor.tobytes())
+        shutil.copyfileobj(pixels, file, 2**20)
+        file.flush()
+        os.fsync(file.fileno())
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_packed_file(path: Path, with_cameras: bool = True) -> tuple[PackedScene, tuple[Frame, ...]]:
+    """Read a packed scene; its pictures are read later, one by one.
+
+    Args:
+        path: the file.
+        with_cameras: whether frames get their poses, intrinsics and distortion.
+
+    Returns:
+        the content, and the frames: each of the size of its fitted picture.
+
+    Raises:
+        InputError: naming the file, if it is damaged, cut off, no packed scene or from a newer version.
+    """
+    try:
+        with path.open("rb") as file:
+            header, start = _header(path, file)
+            scene, offset, shape = _content(path, file, header, start)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check path and permissions") from error
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    return scene, _frames(path, scene, offset, shape, with_cameras)
+
+
+def _metadata(scene: PackedScene) -> dict[str, str]:
+    content = {
+        "name": scene.name,
+        "preprocessing": asdict(scene.preprocessing),
+        "frames": [asdict(frame) for frame in scene.frames],
+    }
+    return {"format": FORMAT, "version": VERSION, "scene": json.dumps(content, separators=(",", ":"), allow_nan=False)}
+
+
+def _header(path: Path, file: IO[bytes]) -> tuple[dict[str, Any], int]:
+    """The header, and where the tensors start."""
+    size = int.from_bytes(file.read(8), "little")
+    if not 0 < size <= _MAX_HEADER_BYTES:
+        raise ValueError("no safetensors header")
+    header = json.loads(file.read(size))
+    metadata = header["__metadata__"]
+    if metadata["format"] != FORMAT:
+        raise InputError(f"{path}: is no packed scene; give a file that `rayzer data pack` wrote")
+    if metadata["version"] != VERSION:
+        raise InputError(f"{path}: is a packed scene of version {metadata['version']}; update rayzer to read it")
+    return header, 8 + size
+
+
+def _content(
+    path: Path, file: IO[bytes], header: dict[str, Any], start: int
+) -> tuple[PackedScene, int, tuple[int, ...]]:
+    """Everything but the pictures, and where those start and their shape."""
+    metadata = json.loads(header["__metadata__"]["scene"])
+    images = header["images"]
+    shape = tuple(int(side) for side in images["shape"])
+    offset, end = (start + int(bound) for bound in images["data_offsets"])
+    if len(shape) != 4 or min(shape) < 1 or shape[3] != 3 or end - offset != math.prod(shape):
+        raise ValueError(f"images of shape {shape}")
+    if os.fstat(file.fileno()).st_size < end:
+        raise ValueError("it ends too early")
+    tensors = {name: _tensor(file, header[name], start) for name in header if name not in ("__metadata__", "images")}
+    frames = tuple(FrameRecord(**frame) for frame in metadata["frames"])
+    scene = PackedScene(
+        str(metadata["name"]), Preprocessing(**metadata["preprocessing"]), frames, tensors.pop("rows"), tensors
+    )
+    if scene.rows.shape != (len(frames),) or not set(scene.rows.tolist()) <= set(range(-1, shape[0])):
+        raise ValueError("rows do not fit the frames")
+    if any(len(tensor) != shape[0] for tensor in tensors.values()):
+        raise ValueError("cameras do not fit the pictures")
+    return scene, offset, shape
+
+
+def _tensor(file: IO[bytes], entry: dict[str, Any], start: int) -> np.ndarray:
+    first, end = entry["data_offsets"]
+    file.seek(start + first)
+    return np.frombuffer(bytearray(file.read(end - first)), _DTYPES[entry["dtype"]]).reshape(entry["shape"])
+
+
+def _frames(
+    path: Path, scene: PackedScene, offset: int, shape: tuple[int, ...], with_cameras: bool
+) -> tuple[Frame, ...]:
+    _, height, width, _ = shape
+    poses, intrinsics, distortion = (
+        scene.cameras.get(name) if with_cameras else None for name in ("world_from_camera", "fxfycxcy_px", "distortion")
+    )
+    frames = []
+    for record, row in zip(scene.frames, scene.rows.tolist(), strict=True):
+        if row < 0:
+            frames.append(Frame(record.name, None, 0, 0, time_s=record.time_s))
+            continue
+        fit = scene.preprocessing.fit(record.width_px, record.height_px)
+        if (fit.width_px, fit.height_px) != (width, height):
+            raise _damaged(path, f"{record.name} is not {width}x{height}")
+        image = PackedImage(path, offset + row * height * width * 3, fit)
+        camera = (_known(intrinsics, row), _known(distortion, row), _known(poses, row))
+        frames.append(_frame(record, image, *camera))
+    return tuple(frames)
+
+
+def _frame(
+    record: FrameRecord,
+    image: PackedImage,
+    fxfycxcy_px: np.ndarray | None,
+    distortion: np.ndarray | None,
+    pose: np.ndarray | None,
+) -> Frame:
+    intrinsics = None
+    if fxfycxcy_px is not None:
+        fx, fy, cx, cy = fxfycxcy_px.tolist()
+        intrinsics = fx, fy, cx, cy
+    coefficients = tuple(distortion.tolist()) if distortion is not None and distortion.any() else ()
+    size = image.fit.width_px, image.fit.height_px
+    return Frame(record.name, image, *size, intrinsics, coefficients, pose, record.time_s)
+
+
+def _known(tensor: np.ndarray | None, row: int) -> np.ndarray | None:
+    return None if tensor is None or np.isnan(tensor[row]).any() else tensor[row]
+
+
+def _describe(fit: ImageFit) -> str:
+    return f"{fit.width_px}x{fit.height_px} pixels (cut out of {fit.resized_width_px}x{fit.resized_height_px})"
+
+
+def _damaged(path: Path, problem: str) -> InputError:
+    return InputError(f"{path}: is damaged ({problem}); pack the scene again, or restore the file")

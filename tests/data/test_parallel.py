@@ -1,0 +1,42 @@
+"""Workers give what they are asked for, and end with whoever asks."""
+
+import os
+import signal
+import time
+from functools import partial
+
+import pytest
+
+from rayzer.data.parallel import as_they_come, available_cpus
+from rayzer.errors import InputError
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_results_come(workers):
+    assert sorted(as_they_come(abs, range(-20, 0), workers)) == list(range(1, 21))
+    assert list(as_they_come(abs, [], workers)) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_errors_are_raised_and_end_the_work(workers):
+    start = time.monotonic()
+    with pytest.raises(TypeError):
+        list(as_they_come(time.sleep, ["text", 30, 30], workers))
+    assert time.monotonic() - start < 20
+
+
+def test_whoever_stops_asking_does_not_wait():
+    start = time.monotonic()
+    for _ in as_they_come(time.sleep, [0.1, 30, 30], 2):
+        break
+    assert time.monotonic() - start < 20
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
+def test_a_worker_that_is_killed():
+    with pytest.raises(InputError, match="was killed"):
+        list(as_they_come(partial(signal.raise_signal), [signal.SIGKILL] * 2, 2))
+
+
+def test_cpus():
+    assert 1 <= available_cpus() <= (os.cpu_count() or 1)
