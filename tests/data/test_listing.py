@@ -14,6 +14,7 @@ from rayzer.data.listing import Wanted, list_scenes
 from rayzer.data.packing import PackRequest, pack
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources.rayzer_json import write_rayzer_json
+from rayzer.errors import InputError
 
 
 def make(folder, count=3, cameras=True, pose=None):
@@ -126,8 +127,7 @@ def test_pictures_outside(data, tmp_path, run):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
-def test_a_list_that_cannot_be_written(data, tmp_path, run):
+def test_a_list_that_cannot_be_written(data, tmp_path):
     (tmp_path / "locked").mkdir(mode=0o555)
-    code, _, err = run("data", "index", data, "-o", tmp_path / "locked/scenes.txt")
-    assert code == 2
-    assert "cannot be written" in err
+    with pytest.raises(InputError, match="cannot be written"):
+        list_scenes([data], tmp_path / "locked/scenes.txt")

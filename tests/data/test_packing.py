@@ -521,11 +521,11 @@ def is_running(pid):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_killed_in_the_middle(tmp_path, sent):
     source, out = tmp_path / "scenes", tmp_path / "out"
-    for name in "abcdef":
-        make_scene(source / name, 12, (400, 300))
+    for name in "abcdefghij":
+        make_scene(source / name, 10, (320, 240))
     words = ["data", "pack", source, out, "--image-size", 32, "--patch-size", 8, "--workers", 2]
     process = start(*words)
     results = out / ".partial/results"

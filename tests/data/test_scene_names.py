@@ -4,7 +4,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rayzer.data.scene_names import check_apart, scene_names
@@ -39,6 +39,7 @@ def test_names(paths, expected):
     assert names(*paths) == expected
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=200), st.text(max_size=60)), max_size=8))
 def test_names_are_safe_and_distinct(parts):
     refs = [SceneRef(Path("/d") / f"f{above}", key) for above, key in parts if "\0" not in above]

@@ -73,9 +73,8 @@ def _above(ref: SceneRef) -> str:
 
 
 def _safe(name: str) -> str:
-    name = _UNSAFE.sub("_", name).strip()
-    name = re.sub(r"^\.+|[. ]+$", "_", name)  # neither hidden nor refused by Windows
-    return name.encode()[:_MAX_BYTES].decode(errors="ignore") or "scene"
+    name = _UNSAFE.sub("_", name).strip().encode()[:_MAX_BYTES].decode(errors="ignore").rstrip()
+    return re.sub(r"^\.+|[. ]+$", "_", name) or "scene"  # neither hidden nor refused by Windows
 
 
 def free_name(name: str, taken: set[str]) -> str:
