@@ -271,6 +271,55 @@ def pack(
         print(f"Packed part {shard}: {done} by now, {todo}. At the end, run this command once without --shard.")
 
 
+@data.command(epilog="Example: rayzer data synthesize rooms/ --scenes 100")
+@click.argument("destination", type=PATH)
+@click.option("--scenes", type=int, default=16, show_default=True, help="How many rooms.")
+@click.option("--views", type=int, default=24, show_default=True, help="Pictures of each, along a camera path.")
+@click.option("--image-size", type=int, default=256, show_default=True, help="Side of the pictures in pixels.")
+@click.option("--span", type=float, default=0.5, show_default=True, help="How far a camera path goes.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the first room; the others follow.")
+@click.option(
+    "--quality",
+    type=click.Choice(["full", "fast"]),
+    default="full",
+    show_default=True,
+    help="Four rays a pixel, or two.",
+)
+@click.option("--pictures", type=PATH, help="A folder of photos to hang on walls and cover things with.")
+@click.option(
+    "--benchmark", type=click.Choice(["rooms-v1"]), help="Make this benchmark; the options above are its own."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one per CPU core; one for a GPU]")
+@overwrite_option
+def synthesize(
+    destination, scenes, views, image_size, span, seed, quality, pictures, benchmark, device, workers, overwrite
+) -> None:
+    """Make procedural rooms with exact cameras, as RayZer scenes.
+
+    A seed always makes the same room. Interrupted, the same command goes on where it stopped.
+    """
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"--device {device}: there is no CUDA GPU here; use --device cpu")
+    if benchmark:
+        from rayzer.data.synthetic.rooms_v1.generate import generate
+
+        generate(destination, device, workers, overwrite)
+        print(f"Wrote {destination}: {benchmark}, as published")
+        return
+    from rayzer.data.synthetic.writing import RoomsRequest
+    from rayzer.data.synthetic.writing import synthesize as write_rooms
+
+    request = RoomsRequest(seed, scenes, views, image_size, span, quality, pictures)
+    left_out = write_rooms(destination, request, device, workers, overwrite)
+    _complain("left out", left_out)
+    print(f"Wrote {destination}: {_count(scenes - len(left_out), 'room')} of {_count(views, 'picture')}")
+
+
 def _complain(kind: str, lines: Sequence[str]) -> None:
     """Print the first few lines on stderr, and how many there are."""
     for line in lines[:_SHOWN]:

@@ -147,6 +147,11 @@ def open_image(frame: Frame) -> Image.Image:
     return Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
 
 
+def to_uint8(images: Tensor) -> Tensor:
+    """[0, 1] floats to 0..255, rounded."""
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
 def evenly_spaced(count: int, available: int) -> list[int]:
     """`count` of the indices 0 .. `available` - 1, ascending, evenly spaced, first and last included.
 

@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -131,8 +130,3 @@ def _assemble(header: dict, tensors: dict[str, Tensor]) -> EncodedScene:
         tokens=SceneTokens(tensors["tokens"].float(), height, width),
         notes=tuple(header["notes"]),
     )
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """[0, 1] floats to 0..255, rounded."""
-    return (images.clamp(0, 1) * 255).round().to(torch.uint8)

@@ -19,10 +19,11 @@ from rayzer.data.pictures import distinct_stems, printable, save_picture
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources.colmap import write_colmap
 from rayzer.data.sources.nerfstudio import write_transforms
+from rayzer.data.views import to_uint8
 from rayzer.errors import InputError
 from rayzer.files import check_output_folder
 from rayzer.geometry.cameras import Cameras
-from rayzer.prediction.encoded import EncodedScene, EncodedView, to_uint8
+from rayzer.prediction.encoded import EncodedScene, EncodedView
 from rayzer.rendering.video import write_mp4
 
 IMAGES, RENDERS, FRAMES, ORIGINAL = "images", "renders", "frames", "original"

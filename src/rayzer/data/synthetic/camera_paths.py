@@ -9,9 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rayzer.data.synthetic.casting import Rays, Solids, clearance, nearest
+from rayzer.data.synthetic.batching import together
+from rayzer.data.synthetic.casting import Rays, clearance, nearest
+from rayzer.data.synthetic.shading import Room
 from rayzer.geometry.cameras import Cameras, rigid
 
+FOCALS = (0.6, 1.3)  # range of focal lengths, as fractions of the image size
 CLEARANCE_M = 0.25  # how far the camera keeps away from every surface
 _CANDIDATES = 32
 _ATTEMPTS = 20
@@ -58,49 +61,55 @@ class PathFamily:
         return (self.sway[:, None] * basis[None, :, :, None, :]).sum((2, 4))
 
 
-def camera_path(solids: Sequence[Solids], half_size: Tensor, seed: int, views: int, span: float) -> Cameras:
-    """`views` cameras [v] (on the CPU) along a hand-held path through a room.
+def camera_path(rooms: Sequence[Room], seed: int, views: int, span: float) -> Cameras:
+    """`views` cameras [v], float64 on the CPU, along a hand-held path that is clear in all of some rooms.
 
     Args:
-        solids: what must be kept away from and looked at, on the CPU.
-        half_size: [3] of the room, metres.
-        seed: the path is a function of it, of the room and of the span; `views` only samples it.
+        rooms: what must be kept away from and looked at, float64 on the CPU.
+        seed: the path is a function of it, of the rooms and of the span; `views` only samples it.
         views: number of cameras, evenly spaced in time.
         span: how far the path goes: 1 is roughly a quarter turn around the middle of the room, 0 no motion.
 
     Raises:
-        RuntimeError: if no path keeps clear of everything (the room is too full, or the span too long).
+        RuntimeError: if no path keeps clear of everything (the rooms are too full, or the span too long).
     """
     rng = np.random.default_rng([seed, 1])
-    focal = float(rng.uniform(0.72, 1.1))
+    focal = float(rng.uniform(*FOCALS))
+    half_size = torch.stack([room.solids[0].half_sizes[0] for room in rooms]).amin(0)
     for _ in range(_ATTEMPTS):
         family = _draw(rng, half_size, span)
-        clear = clearance(solids, family.poses(torch.linspace(0, 1, _CHECKS))[..., :3, 3]).amin(-1) > CLEARANCE_M
+        centers = family.poses(_times(_CHECKS))[..., :3, 3]
+        clear = torch.stack([clearance(room.solids, centers) for room in rooms]).amin((0, -1)) > CLEARANCE_M
         if clear.any():
-            best = _interest(solids, family.poses(torch.linspace(0, 1, _LOOKS))[clear], focal).argmax()
-            poses = family.poses(torch.linspace(0, 1, views))[clear][best]
-            return Cameras(poses, torch.tensor([focal, focal, 0.5, 0.5]).expand(views, 4).clone())
+            looks = family.poses(_times(_LOOKS))[clear]
+            best = torch.stack([_interest(room, looks, focal) for room in rooms]).amin(0).argmax()
+            poses = family.poses(_times(views))[clear][best]
+            return Cameras(poses, torch.tensor([focal, focal, 0.5, 0.5], dtype=torch.float64).expand(views, 4).clone())
     raise RuntimeError(f"no camera path of span {span} keeps clear of the things in room {seed}")
+
+
+def _times(count: int) -> Tensor:
+    return torch.linspace(0, 1, count, dtype=torch.float64)
 
 
 def _draw(rng: np.random.Generator, half_size: Tensor, span: float) -> PathFamily:
     count = _CANDIDATES
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return torch.tensor(rng.uniform(low, high, (count, *shape)), dtype=torch.float32)
+        return torch.tensor(rng.uniform(low, high, (count, *shape)), dtype=torch.float64)
 
     def sign() -> Tensor:
-        return torch.tensor(rng.choice([-1.0, 1.0], count), dtype=torch.float32)
+        return torch.tensor(rng.choice([-1.0, 1.0], count), dtype=torch.float64)
 
-    zero, azimuth = torch.zeros(count), uniform(0, 2 * np.pi)
+    zero, azimuth = torch.zeros(count, dtype=torch.float64), uniform(0, 2 * np.pi)
     pivot = torch.stack([uniform(-0.5, 0.5), zero, uniform(-0.5, 0.5)], -1)
     across = torch.stack([-azimuth.cos(), zero, -azimuth.sin()], -1)  # look past the pivot: nothing fills the view
-    amplitude = torch.tensor([0.05, 0.035, 0.05, 0.02, 0.03])[:, None]
-    decay = torch.tensor([1.0, 0.5, 0.25])[:, None, None]
+    amplitude = torch.tensor([0.05, 0.035, 0.05, 0.02, 0.03], dtype=torch.float64)[:, None]
+    decay = torch.tensor([1.0, 0.5, 0.25], dtype=torch.float64)[:, None, None]
     return PathFamily(
         pivot=pivot,
         target=pivot + uniform(0.2, 1.3, 1) * across - torch.stack([zero, uniform(0.55, 1.15), zero], -1),
-        target_drift=span * uniform(-0.6, 0.6, 3) * torch.tensor([1.0, 0.3, 1.0]),
+        target_drift=span * uniform(-0.6, 0.6, 3) * torch.tensor([1.0, 0.3, 1.0], dtype=torch.float64),
         azimuth=azimuth,
         sweep=span * uniform(1.0, 1.6) * sign(),
         radius=uniform(0.5, 0.95) * half_size[[0, 2]].min(),
@@ -124,15 +133,16 @@ def _looking(forward: Tensor, tremble: Tensor) -> Tensor:
     return torch.stack([right, torch.linalg.cross(ahead, right), ahead], -1)
 
 
-def _interest(solids: Sequence[Solids], poses: Tensor, focal: float) -> Tensor:
+def _interest(room: Room, poses: Tensor, focal: float) -> Tensor:
     """How much there is to see along paths [c, t, 4, 4] -> [c]: many things, none of them too close."""
-    side = (torch.arange(_LOOK_PX) + 0.5) / _LOOK_PX - 0.5
+    side = (torch.arange(_LOOK_PX, dtype=torch.float64) + 0.5) / _LOOK_PX - 0.5
     y, x = torch.meshgrid(side / focal, side / focal, indexing="ij")
     rays = torch.nn.functional.normalize(torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3), dim=-1)
     turned = (poses[..., None, :3, :3] * rays[:, None, :]).sum(-1)  # no matrix product: autocast would bend it
-    bundle = Rays(poses[..., :3, 3], turned)
-    distance, index = nearest(solids, bundle)
-    things = index >= len(solids[0])
-    changes = (index[..., 1:] != index[..., :-1]).float().mean(-1)
-    close = (distance < 0.8).float().mean(-1)
-    return (things.float().mean(-1) + changes - 3 * close).amin(-1)
+    origins = poses[..., :3, 3].permute(2, 0, 1)
+    bundles = Rays(origins.flatten(1)[:, None, :, None], turned.permute(3, 0, 1, 2).flatten(1, 2)[:, None, :, None])
+    distance, index = (value.view(turned.shape[:3]) for value in nearest(together([room]).solids, bundles))
+    things = index > 1  # what is not the room itself, nor the one that fills its kind up
+    changes = (index[..., 1:] != index[..., :-1]).double().mean(-1)
+    close = (distance < 0.8).double().mean(-1)
+    return (things.double().mean(-1) + changes - 3 * close).amin(-1)

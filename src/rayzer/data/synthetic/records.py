@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,18 @@ class TensorRecord:
     def to(self, device: str | torch.device) -> Self:
         """The same record on another device."""
         return self.map(lambda value: value.to(device))
+
+    def single(self) -> Self:
+        """The same record in float32: rooms are composed in float64 but cast and shaded in float32."""
+        return self.map(lambda value: value.float() if value.is_floating_point() else value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: values, because between processes every tensor would take a shared file and milliseconds."""
+        return {name: value.numpy() if isinstance(value, Tensor) else value for name, value in vars(self).items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        tensors = {name: torch.from_numpy(value) for name, value in state.items() if isinstance(value, np.ndarray)}
+        vars(self).update(state | tensors)
 
 
 def _map(value, function: Callable[[Tensor], Tensor]):

@@ -2,31 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from rayzer.data.synthetic.batching import together
 from rayzer.data.synthetic.camera_paths import camera_path
-from rayzer.data.synthetic.casting import Rays, in_sight, nearest
+from rayzer.data.synthetic.casting import Rays, nearest
 from rayzer.data.synthetic.composition import compose_room
+from rayzer.data.synthetic.culling import dot
+from rayzer.data.synthetic.records import TensorRecord
 from rayzer.data.synthetic.shading import Room, radiance, tone_mapped
+from rayzer.data.synthetic.tiles import PictureSet, tile_number
 from rayzer.geometry.cameras import Cameras
+from rayzer.geometry.precision import outside_autocast
 
-# Rays are cast in tiles: that bounds the memory, and few solids are in sight of a small tile. On a GPU the number
-# of calls matters more.
-_TILE_PX = {"cpu": 43, "cuda": 256}
+Quality = Literal["full", "fast"]
+
+_BUNDLE_PX = 8  # rays are cast in bundles through squares of this side: few solids are in sight of each
+_RAYS_AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 25}  # what a CPU's cache holds; what keeps a GPU busy
+
+# Where in a pixel (x, y from its upper left corner) rays go through: rows and columns are all different, so that
+# edges that are nearly level or upright get as many shades as there are rays.
+_OFFSETS_PX: dict[Quality, tuple[tuple[float, float], ...]] = {
+    "full": ((0.375, 0.125), (0.875, 0.375), (0.125, 0.625), (0.625, 0.875)),
+    "fast": ((0.25, 0.25), (0.75, 0.75)),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ComposedRoom(TensorRecord):
+    """A room and `v` cameras in it, float64 on the CPU: all that rendering needs besides the user's pictures.
+
+    Worker processes can compose rooms while a GPU renders others: the record is small and quick to pickle.
+    """
+
+    room: Room
+    world_from_camera: Tensor
+    intrinsics: Tensor
+
+    @property
+    def cameras(self) -> Cameras:
+        """The cameras [v], exact; the world has y down, its origin in the middle of the floor, metres."""
+        return Cameras(self.world_from_camera, self.intrinsics)
 
 
 @dataclass(frozen=True, eq=False)
 class RoomViews:
-    """Views of one room.
+    """Views of one room, or of `b` rooms: then everything has one more dimension [b] before the others.
 
     Attributes:
         images: float32 [v, 3, h, w] in [0, 1].
-        cameras: [v], exact; the world has y down, its origin in the middle of the floor, metres.
+        cameras: [v], exact, float32; the world has y down, its origin in the middle of the floor, metres.
         depth: [v, h, w] distance along the optical axis of what the centre of each pixel sees, metres.
     """
 
@@ -37,7 +68,7 @@ class RoomViews:
 
 @contextmanager
 def _on_one_thread() -> Iterator[None]:
-    """Tiles are too small to split: more threads gain nothing, and waiting for one another on busy cores costs 5x."""
+    """Batches of rays are too small to split: more threads gain nothing, and on busy cores waiting costs 5x."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -48,93 +79,147 @@ def _on_one_thread() -> Iterator[None]:
 
 @_on_one_thread()
 @torch.no_grad()
+def compose(seed: int, views: int, span: float = 0.5, pictures: PictureSet | None = None) -> ComposedRoom:
+    """The room of a seed and a hand-held camera path through it; takes some 50 ms.
+
+    Args:
+        seed: decides everything, together with the other arguments; non-negative.
+        views: number of pictures, evenly spaced along the path.
+        span: how far the path goes: 1 is roughly a quarter turn around the middle of the room.
+        pictures: hang on walls and cover things, besides those drawn by rule; hand them to `render_rooms` too.
+
+    Raises:
+        RuntimeError: if no path of that span keeps clear of everything.
+    """
+    room = compose_room(seed, pictures)
+    return _composed(room, camera_path([room], seed, views, span))
+
+
+@_on_one_thread()
+@torch.no_grad()
+def compose_pair(
+    seed: int, views: int, span: float = 0.5, pictures: PictureSet | None = None
+) -> tuple[ComposedRoom, ComposedRoom]:
+    """Two rooms that have nothing in common but their cameras: the path is clear in both. Arguments as of `compose`.
+
+    They tell whether cameras that a model estimates in one scene hold in another.
+    """
+    rooms = compose_room(2 * seed, pictures), compose_room(2 * seed + 1, pictures)
+    cameras = camera_path(rooms, seed, views, span)
+    return _composed(rooms[0], cameras), _composed(rooms[1], cameras)
+
+
+def _composed(room: Room, cameras: Cameras) -> ComposedRoom:
+    """Without the user's pictures themselves, which every room would carry along."""
+    room = replace(room, materials=replace(room.materials, pictures=None))
+    return ComposedRoom(room, cameras.world_from_camera, cameras.intrinsics)
+
+
 def render_room(
     seed: int,
     views: int,
     image_size: int,
     span: float = 0.5,
-    supersampling: int = 2,
+    quality: Quality = "full",
     device: str | torch.device = "cpu",
     progress: Callable[[int, int], object] | None = None,
 ) -> RoomViews:
-    """Views of the room of a seed along a hand-held camera path.
+    """Views [v] of the room of a seed along a hand-held camera path; arguments as of `compose` and `render_rooms`."""
+    found = render_rooms([compose(seed, views, span)], image_size, quality, device, progress=progress)
+    return RoomViews(found.images[0], found.cameras[0], found.depth[0])
+
+
+@_on_one_thread()
+@torch.no_grad()
+@outside_autocast
+def render_rooms(
+    rooms: Sequence[ComposedRoom],
+    image_size: int,
+    quality: Quality = "full",
+    device: str | torch.device = "cpu",
+    pictures: PictureSet | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> RoomViews:
+    """Views [b, v] of rooms that have `v` cameras each.
 
     Args:
-        seed: decides the room, its light and the path; non-negative.
-        views: number of pictures, evenly spaced along the path.
+        rooms: what to render; a GPU is busy with a dozen rooms or more.
         image_size: height and width in pixels.
-        span: how far the path goes: 1 is roughly a quarter turn around the middle of the room.
-        supersampling: rays per pixel along each axis; every pixel is their mean.
+        quality: "full" casts four rays per pixel and shades each, "fast" two: that takes half as long.
         device: where to cast the rays and leave the result; a CPU uses one thread, so render rooms side by side.
-        progress: called as `progress(done, total)` after each picture.
+        pictures: those that the rooms were composed with.
+        progress: called as `progress(done, total)` after some pictures.
 
     Raises:
-        RuntimeError: if no path of that span keeps clear of everything.
+        ValueError: if the rooms were composed with more pictures than these.
     """
-    room = compose_room(seed)
-    cameras = camera_path(room.solids, room.solids[0].half_sizes[0], seed, views, span).to(device)
-    room = room.to(device)
-    images = torch.empty(views, 3, image_size, image_size, device=device)
-    depth = torch.empty(views, image_size, image_size, device=device)
-    for view in range(views):
-        for rows, columns in _tiles(image_size, _TILE_PX.get(images.device.type, 64)):
-            tile = Tile(cameras[view], image_size, rows, columns)
-            images[view, :, rows, columns] = _tile_image(room, tile, supersampling)
-            depth[view, rows, columns] = _tile_depth(room, tile)
-        if progress is not None:
-            progress(view + 1, views)
+    if max(int(item.room.materials.pattern.max()) for item in rooms) >= tile_number(len(pictures or ())):
+        raise ValueError("these rooms were composed with a user's pictures: hand them over for rendering too")
+    offsets_px = torch.tensor(_OFFSETS_PX[quality], device=device)
+    cameras = _stacked([room.cameras for room in rooms]).to(device, torch.float32)
+    count, views = cameras.shape
+    images = torch.empty(count, views, 3, image_size, image_size, device=device)
+    depth = torch.empty(count, views, image_size, image_size, device=device)
+    at_once = max(1, _RAYS_AT_ONCE.get(images.device.type, _RAYS_AT_ONCE["cuda"]) // (len(offsets_px) * image_size**2))
+    rooms_at_once = max(1, at_once // views)
+    for first in range(0, count, rooms_at_once):
+        some = slice(first, min(first + rooms_at_once, count))
+        batch = together([item.room for item in rooms[some]], pictures).single().to(device)
+        for view in range(0, views, at_once):
+            now = (some, slice(view, view + at_once))
+            images[now] = _images(batch, cameras[now], image_size, offsets_px)
+            depth[now] = _depth(batch, cameras[now], image_size)
+            if progress is not None:
+                progress(first * views + (some.stop - first) * min(view + at_once, views), count * views)
     return RoomViews(images, cameras, depth)
 
 
-@dataclass(frozen=True, eq=False)
-class Tile:
-    """A window of a square picture of `image_size` pixels taken by one camera (batch shape [])."""
-
-    camera: Cameras
-    image_size: int
-    rows: slice
-    columns: slice
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
-
-    def rays(self, offsets: Tensor) -> tuple[Rays, Tensor]:
-        """One bundle of rays per offset [s, 2] (x, y from the pixels' upper left corners, in pixels).
-
-        Returns:
-            Rays of [s, pixels in row-major order], and their lengths per unit of depth, [s, pixels].
-        """
-        device = offsets.device
-        y = torch.arange(self.rows.start, self.rows.stop, device=device)[:, None] + offsets[:, 1, None, None]
-        x = torch.arange(self.columns.start, self.columns.stop, device=device) + offsets[:, 0, None, None]
-        y, x = torch.broadcast_tensors(y, x)
-        fx, fy, cx, cy = self.camera.intrinsics_px(self.image_size, self.image_size)
-        right, down, ahead = self.camera.rotations.unbind(-1)
-        along_x, along_y = ((x - cx) / fx).flatten(1)[..., None], ((y - cy) / fy).flatten(1)[..., None]
-        directions = along_x * right + along_y * down + ahead
-        length = directions.norm(dim=-1)
-        return Rays(self.camera.centers.expand(len(offsets), 3), directions / length[..., None]), length
+def _stacked(cameras: Sequence[Cameras]) -> Cameras:
+    return Cameras.cat([each.map(lambda value: value[None]) for each in cameras])
 
 
-def _tiles(image_size: int, side_px: int) -> Iterator[tuple[slice, slice]]:
-    sides = [slice(start, min(start + side_px, image_size)) for start in range(0, image_size, side_px)]
-    return ((rows, columns) for rows in sides for columns in sides)
+def _rays(cameras: Cameras, image_size: int, offsets_px: Tensor) -> tuple[Rays, Tensor]:
+    """Rays through all pixels of square pictures by cameras [b, v].
+
+    Args:
+        offsets_px: [s, 2] where in the pixels: x and y from their upper left corners.
+
+    Returns:
+        Rays [b, m, s, r], where m counts views, rows and columns of squares and r rows and columns of pixels, and their
+        lengths [b, m, s, r] per unit of depth.
+    """
+    sides = -(-image_size // _BUNDLE_PX)
+    side = torch.arange(sides * _BUNDLE_PX, device=offsets_px.device)
+    place = side.view(sides, 1, _BUNDLE_PX) + offsets_px.T[:, None, :, None]  # [x y, squares, s, pixels]
+    fx, fy, cx, cy = cameras.intrinsics_px(image_size, image_size).movedim(-1, 0)[..., None, None, None]
+    across = ((place[0] - cx) / fx)[:, :, None, :, :, None, :]  # [b, v, rows, columns, s, rows, columns]
+    along = ((place[1] - cy) / fy)[:, :, :, None, :, :, None]
+    right, down, ahead = cameras.rotations.permute(3, 2, 0, 1)[..., None, None, None, None, None]
+    directions = across * right + along * down + ahead
+    length = dot(directions, directions).sqrt()
+    shape = (len(cameras), cameras.shape[1] * sides**2, len(offsets_px), _BUNDLE_PX**2)
+    origins = cameras.centers.permute(2, 0, 1)[..., None, None].expand(-1, -1, -1, sides**2, len(offsets_px))
+    directions = (directions / length).reshape(3, *shape)
+    return Rays(origins.reshape(3, *shape[:3]), directions), length.reshape(shape)
 
 
-def _tile_image(room: Room, tile: Tile, supersampling: int) -> Tensor:
-    """[3, h, w]: the mean of the display values of all rays of each pixel."""
-    side = (torch.arange(supersampling, device=room.ambient.device) + 0.5) / supersampling
-    y, x = torch.meshgrid(side, side, indexing="ij")
-    offsets = torch.stack([x, y], -1).reshape(-1, 2)
-    rays, _ = tile.rays(offsets)
-    pixels = tone_mapped(radiance(room, rays, 2 * offsets - 1)).mean(0)
-    return pixels.T.reshape(3, *tile.shape)
+def _pictures(values: Tensor, views: int, image_size: int) -> Tensor:
+    """[c, b, m, r] of bundles as pictures [b, v, c, h, w]."""
+    sides = -(-image_size // _BUNDLE_PX)
+    parts = values.unflatten(-1, (_BUNDLE_PX, _BUNDLE_PX)).unflatten(2, (views, sides, sides))
+    return parts.permute(1, 2, 0, 3, 5, 4, 6).flatten(5).flatten(3, 4)[..., :image_size, :image_size]
 
 
-def _tile_depth(room: Room, tile: Tile) -> Tensor:
-    """[h, w] depth along the optical axis of the rays through the pixels' centres."""
-    rays, length = tile.rays(room.ambient.new_tensor([[0.5, 0.5]]))
-    distance, _ = nearest(in_sight(room.solids, rays), rays)
-    return (distance / length).reshape(tile.shape)
+def _images(room: Room, cameras: Cameras, image_size: int, offsets_px: Tensor) -> Tensor:
+    """[b, v, 3, h, w]: the mean of the display values of all rays of each pixel."""
+    rays, _ = _rays(cameras, image_size, offsets_px)
+    spacing = 1 / (cameras.intrinsics[:, 0, 0] * image_size * len(offsets_px) ** 0.5)
+    pixels = tone_mapped(radiance(room, rays, 2 * offsets_px - 1, spacing)).mean(-2)
+    return _pictures(pixels, cameras.shape[1], image_size)
+
+
+def _depth(room: Room, cameras: Cameras, image_size: int) -> Tensor:
+    """[b, v, h, w] depth along the optical axis of the rays through the pixels' centres."""
+    rays, length = _rays(cameras, image_size, torch.full((1, 2), 0.5, device=cameras.intrinsics.device))
+    distance, _ = nearest(room.solids, rays)
+    return _pictures((distance / length)[None, :, :, 0], cameras.shape[1], image_size)[:, :, 0]

@@ -15,6 +15,8 @@ from torch import Tensor
 
 NEAREST_M = 1e-3  # hits closer than this are the surface that a ray starts from
 _TINY = 1e-9
+_NEWTON_STEPS = 12
+_QUARTIC_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -138,10 +140,119 @@ def _cylinder_surface(point: Tensor, half_size: Tensor) -> tuple[Tensor, Tensor]
     return torch.where(on_cap, cap, mantle), torch.where(on_cap, torch.stack([x, z]), around)
 
 
+def _cone_distance(origin: Tensor, direction: Tensor, half_size: Tensor) -> Tensor:
+    """Between base and apex, a point is inside where x^2 + z^2 is less than (slope * distance below the apex)^2."""
+    along = -(origin * direction).sum(0)
+    x, y, z = origin + along * direction  # seen from its point closest to the middle, so that no digits are lost
+    below = y + half_size[1]  # the apex
+    slope = half_size[0] / (2 * half_size[1]).clamp(min=_TINY)
+    dx, dy, dz = direction
+    a = dx.square() + dz.square() - (slope * dy).square()
+    b = x * dx + z * dz - slope.square() * below * dy
+    c = x.square() + z.square() - (slope * below).square()
+    discriminant = b.square() - a * c
+    # Of the two usual formulas for each root, the one that adds values of one sign.
+    larger = -(b + torch.copysign(discriminant.clamp(min=0).sqrt(), b))
+    one = larger / torch.where(a.abs() < _TINY, _TINY, a)
+    other = c / torch.where(larger.abs() < _TINY, _TINY, larger)
+    first, last = torch.minimum(one, other), torch.maximum(one, other)
+    # A ray steeper than the mantle stays inside after its last root going down, before its first going up.
+    near, far = _slabs(y, dy, half_size[1])
+    flat, down = a > 0, dy > 0
+    enters = torch.where(flat, first, torch.where(down, last, -torch.inf))
+    leaves = torch.where(flat, last, torch.where(down, torch.inf, first))
+    near, far = torch.maximum(near, enters), torch.minimum(far, leaves)
+    return _entry(along + near, along + far).where(discriminant > 0, torch.inf)
+
+
+def _cone_profile(point: Tensor, half_size: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(metres outside the mantle, below the base; sine and cosine of the mantle against the axis)."""
+    slant = length(torch.stack([half_size[0], 2 * half_size[1]])).clamp(min=_TINY)
+    sine, cosine = half_size[0] / slant, 2 * half_size[1] / slant
+    outside = cosine * length(point[::2]) - sine * (point[1] + half_size[1])
+    return outside, point[1] - half_size[1], sine, cosine
+
+
+def _cone_signed_distance(point: Tensor, half_size: Tensor) -> Tensor:
+    outside, below, sine, cosine = _cone_profile(point, half_size)
+    radius, height = length(point[::2]), point[1] + half_size[1]
+    # Distances to the mantle and to the base as the segments that they are in the plane through the axis.
+    along = (
+        (sine * radius + cosine * height).clamp(min=0).minimum(length(torch.stack([half_size[0], 2 * half_size[1]])))
+    )
+    mantle = length(torch.stack([radius - sine * along, height - cosine * along]))
+    base = length(torch.stack([(radius - half_size[0]).clamp(min=0), below]))
+    inside = torch.maximum(outside, below)
+    return torch.where(inside < 0, inside, torch.minimum(mantle, base))
+
+
+def _cone_surface(point: Tensor, half_size: Tensor) -> tuple[Tensor, Tensor]:
+    outside, below, sine, cosine = _cone_profile(point, half_size)
+    x, y, z = point
+    on_base = below.abs() < outside.abs()
+    radius = length(point[::2]).clamp(min=_TINY)
+    zero = torch.zeros_like(x)
+    base = torch.stack([zero, zero + 1, zero])
+    mantle = torch.stack([cosine * x / radius, zero - sine, cosine * z / radius])
+    around = torch.stack([torch.atan2(x, z) * half_size[0], y])
+    return torch.where(on_base, base, mantle), torch.where(on_base, torch.stack([x, z]), around)
+
+
+def _torus_distance(origin: Tensor, direction: Tensor, half_size: Tensor) -> Tensor:
+    """Newton's method on the quartic of the ray, t^4 + p t^2 + q t + s (in outer radii from its middle point).
+
+    The quartic falls from plus infinity, is convex outside of +-bend and concave between: a ray that enters the
+    tube does so before -bend, where Newton's method from the left cannot overshoot, or after it, where it cannot
+    when it starts at +bend. A slope that turns positive on the way says that there is no entry.
+    """
+    outer = half_size[0].clamp(min=_TINY)
+    along = -(origin * direction).sum(0)
+    x, y, z = (origin + along * direction) / outer
+    tube = half_size[1] / outer
+    ring = 1 - tube
+    k = x.square() + y.square() + z.square() + ring.square() - tube.square()
+    ring4 = 4 * ring.square()
+    p = 2 * k - ring4 * (direction[0].square() + direction[2].square())
+    q = -2 * ring4 * (x * direction[0] + z * direction[2])
+    s = k.square() - ring4 * (x.square() + z.square())
+    bend = (-p / 6).clamp(min=0).sqrt()
+    t = torch.stack([-torch.ones_like(bend), bend])
+    enters = torch.ones_like(t, dtype=torch.bool)
+    for _ in range(_NEWTON_STEPS):
+        slope = (4 * t.square() + 2 * p) * t + q
+        enters = enters & (slope < 0)
+        t = t - (((t.square() + p) * t + q) * t + s) / slope.clamp(max=-_TINY)
+    found = (((t.square() + p) * t + q) * t + s).abs() < _QUARTIC_ROUNDING
+    enters = enters & found & (t > torch.stack([-torch.ones_like(bend), -bend]))
+    distance = along + t * outer
+    free = _torus_signed_distance(origin, half_size) > 0
+    return distance.where(enters & (distance > NEAREST_M) & free, torch.inf).amin(0)
+
+
+def _torus_signed_distance(point: Tensor, half_size: Tensor) -> Tensor:
+    from_ring = length(point[::2]) - (half_size[0] - half_size[1])
+    return (from_ring.square() + point[1].square()).sqrt() - half_size[1]
+
+
+def _torus_surface(point: Tensor, half_size: Tensor) -> tuple[Tensor, Tensor]:
+    x, y, z = point
+    from_axis = length(point[::2]).clamp(min=_TINY)
+    from_ring = from_axis - (half_size[0] - half_size[1])
+    normal = torch.stack([from_ring * x / from_axis, y, from_ring * z / from_axis])
+    normal = normal / length(normal).clamp(min=_TINY)
+    return normal, torch.stack([torch.atan2(x, z) * half_size[0], torch.atan2(y, from_ring) * half_size[1]])
+
+
 SHAPES = {
     "room": Shape(_room_distance, _room_signed_distance, _room_surface),
     "box": Shape(_box_distance, _box_signed_distance, _box_surface),
     "sphere": Shape(_sphere_distance, _sphere_signed_distance, _sphere_surface),
     "cylinder": Shape(_cylinder_distance, _cylinder_signed_distance, _cylinder_surface),
+    "cone": Shape(_cone_distance, _cone_signed_distance, _cone_surface),
+    "torus": Shape(_torus_distance, _torus_signed_distance, _torus_surface),
 }
-"""Spheres and cylinders (axis along y) read their radius from half_size[0]; half_size[2] repeats it."""
+"""Axes are along y. Round shapes read their outer radius from half_size[0]; half_size[2] repeats it.
+
+A cone stands on its base at y = half_size[1] with its apex at y = -half_size[1]; the tube of a torus has the
+radius half_size[1].
+"""

@@ -1,0 +1,1 @@
+"""Patterns that textures are cut from."""

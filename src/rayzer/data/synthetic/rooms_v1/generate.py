@@ -1,0 +1,90 @@
+"""Writing rooms-v1 to disk, every scene checked against the published record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rayzer.data.scene_jobs import Plan, SceneTask, open_staging
+from rayzer.data.sources.source import SceneRef
+from rayzer.data.synthetic.rooms import render_rooms
+from rayzer.data.synthetic.rooms_v1.definition import (
+    CONTEXTS,
+    IMAGE_SIZE,
+    NAME,
+    TARGETS,
+    BenchmarkScene,
+    benchmark_scenes,
+)
+from rayzer.data.synthetic.rooms_v1.record import published, record_of
+from rayzer.data.synthetic.writing import run_rooms, write_list, write_room
+from rayzer.data.view_index import write_view_index
+from rayzer.data.view_sampling import frame_split
+from rayzer.errors import InputError
+from rayzer.progress import Advance
+
+SCENES = "scenes"
+
+
+@dataclass(frozen=True)
+class BenchmarkJob:
+    """Making one scene of the benchmark: a `SceneJob`; the key of its task is its name."""
+
+    device: str
+
+    def make(self, task: SceneTask, target: Path, progress: Advance) -> dict[str, Any]:
+        """Write one scene folder, if it comes out as published."""
+        scene = next(scene for scene in benchmark_scenes() if scene.name == task.ref.key)
+        room = scene.compose()
+        found = render_rooms([room], IMAGE_SIZE, device=self.device, progress=progress)
+        difference = published()[scene.name].difference(record_of(room, found.images[0, list(TARGETS)]))
+        if difference:
+            raise InputError(
+                f"{scene.name}: {difference} came out otherwise than published, so scores on it would not compare; "
+                "please report this with the output of `rayzer info`"
+            )
+        write_room(room, found, scene.name, target)
+        return {"name": scene.name}
+
+
+def generate(out: Path, device: str, workers: int | None, overwrite: bool) -> None:
+    """Write all of rooms-v1: scenes, a list for each span and for the pairs, and a view index for each context size.
+
+        OUT/scenes/NAME/               pictures and opencv_cameras.json
+        OUT/span-0.25.txt, ...         scene lists: span-0.25, span-0.50, span-1.00, pairs
+        OUT/views-08.json, ...         view indices: 3, 4, 6, 8, 12 and 16 contexts, always the same targets
+
+    Args:
+        out: output folder; until all is made, everything is in `out/.partial`, and the same call goes on with it.
+        device: where to cast rays.
+        workers: how many processes; None for as many as there are CPU cores (one for a GPU).
+        overwrite: replace an earlier copy.
+
+    Raises:
+        InputError: if `out` cannot be written, or a scene comes out otherwise than published.
+    """
+    scenes = list(benchmark_scenes())
+    tasks = tuple(SceneTask(number, SceneRef(out, scene.name), scene.name) for number, scene in enumerate(scenes))
+    staging = open_staging(out, Plan(NAME, {}, tasks), overwrite)
+    outcomes = run_rooms(BenchmarkJob(device), staging, tasks, device, workers)
+    wrong = next((outcome.error for outcome in outcomes if outcome.result is None), None)
+    if wrong:
+        raise InputError(wrong)
+    names = [] if staging.is_moving else _write_lists(staging.folder, scenes)
+    kept = names or [path.name for path in staging.folder.iterdir() if path.suffix in (".txt", ".json")]
+    lists = [name for name in kept if name != staging.plan.name]
+    staging.finish([(staging.results, out / SCENES), *((staging.folder / name, out / name) for name in lists)])
+
+
+def _write_lists(folder: Path, scenes: list[BenchmarkScene]) -> list[str]:
+    names = []
+    for group in dict.fromkeys(scene.group for scene in scenes):
+        name = f"{group}.txt" if group == "pairs" else f"span-{group}.txt"
+        write_list(folder / name, [f"{SCENES}/{scene.name}" for scene in scenes if scene.group == group])
+        names.append(name)
+    for count, context in CONTEXTS.items():
+        name = f"views-{count:02d}.json"
+        write_view_index({scene.name: frame_split(context, TARGETS) for scene in scenes}, folder / name)
+        names.append(name)
+    return names
