@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import click
 
 from rayzer.cli.bench import bench
 from rayzer.cli.data import PATH, data, overwrite_option
-from rayzer.errors import InputError
+from rayzer.errors import InputError, one_line
 
 if TYPE_CHECKING:
     import torch
@@ -99,7 +100,7 @@ def predict(
         model_config, problem = _peek(checkpoint, config)
         chosen = choose_photos(input, model_config, size, strict, allow_outside)
         for note in chosen.notes:
-            print(f"note: {' '.join(note.split())}", file=sys.stderr)
+            print(f"note: {one_line(note)}", file=sys.stderr)
         if problem is not None:
             raise problem
         loaded = _load(checkpoint, model_config, runtime.device)
@@ -180,6 +181,9 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("rayzer").setLevel(logging.INFO)
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries are not the user's business
+    for stream in (sys.stdout, sys.stderr):  # which may lack a letter of a file's name
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that unfinished files go
     sys.exit(_run(arguments))
 
@@ -192,7 +196,7 @@ def _run(arguments: list[str] | None) -> int:
         return 0
     except (InputError, click.ClickException) as error:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        print(f"rayzer: {' '.join(message.split())}", file=sys.stderr)
+        print(f"rayzer: {one_line(message)}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, click.Abort):
         print("\nrayzer: interrupted", file=sys.stderr)

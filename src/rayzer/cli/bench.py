@@ -15,7 +15,7 @@ def bench() -> None:
     """Measure speed on this machine."""
 
 
-@bench.command("data")
+@bench.command("data", short_help="How fast training samples come out of the loader.")
 @click.option("--scenes", type=PATH, help="Measure these (scene, folder or list).  [default: made-up ones]")
 @format_option
 @click.option("--workers", type=click.IntRange(min=0), help="Processes that decode.  [default: one per CPU core]")
@@ -33,13 +33,19 @@ def bench_data(scenes: Path | None, format: str, workers: int | None, json_file:
     from rayzer.benchmarks.data import made_up_scenes, measure, table
     from rayzer.data.formats import find_scenes
     from rayzer.data.parallel import available_cpus
+    from rayzer.progress import progress_bar
 
     if json_file is not None and not json_file.parent.is_dir():
         raise InputError(f"{json_file}: there is no such folder; make it first")
     workers = available_cpus() if workers is None else workers
-    with TemporaryDirectory(prefix="rayzer-bench-") as folder:
+    rates = []
+    with TemporaryDirectory(prefix="rayzer-bench-") as folder, progress_bar("Measuring") as advance:
         lists = made_up_scenes(Path(folder)) if scenes is None else [(scenes.name, find_scenes(scenes, format))]
-        rates = [measure(name, refs, workers) for name, refs in lists]
+        kinds = 3 if scenes is None else 1
+        advance(0, kinds)
+        for name, refs in lists:
+            rates.append(measure(name, refs, workers))
+            advance(len(rates), kinds)
     print(table(rates))
     if json_file is not None:
         content = {"cpus": available_cpus(), "results": [asdict(rate) for rate in rates]}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rayzer.errors import InputError
+from rayzer.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from rayzer.data.inspection.evidence import Recipe
@@ -19,24 +19,37 @@ if TYPE_CHECKING:
 PATH = click.Path(path_type=Path)
 _SHOWN = 20  # lines of complaint of one kind
 
-format_option = click.option("--format", default="", help="Take the input's format at its word.  [default: recognised]")
+format_option = click.option(
+    "--format", metavar="NAME", default="", help="Read the input as this format.  [default: recognised]"
+)
 outside_option = click.option("--allow-outside", is_flag=True, help="Follow paths that leave a scene's folder.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace results of an earlier run.")
 
 
-@click.group()
+@click.group(short_help="Look at data sets, convert, list and pack them.")
 def data() -> None:
-    """Look at scenes, convert, list and pack them, make procedural ones."""
+    """Look at scenes, convert, list and pack them, make procedural ones.
+
+    \b
+    From videos to a training set:
+      rayzer data convert videos/ scenes/
+      rayzer data inspect scenes/
+      rayzer data pack scenes/ packed/
+
+    The guide is docs/data.md, with all formats.
+    """
 
 
-@data.command()
+@data.command(short_help="Say what is there and what is broken.")
 @click.argument("path", type=PATH)
 @format_option
 @outside_option
 @click.option("--no-poses", is_flag=True, help="Leave poses and intrinsics aside: RayZer trains without.")
-@click.option("--recipe", help="Ask for as many frames as this preset's training needs, for instance rayzer_dl3dv.")
+@click.option(
+    "--recipe", metavar="NAME", help="Ask for as many frames as this preset trains on, for instance rayzer_dl3dv."
+)
 @click.option("--all", "every_picture", is_flag=True, help="Decode every picture, however many there are.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON (docs/formats.md) and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/formats.md) and nothing else.")
 @click.pass_context
 def inspect(
     context: click.Context,
@@ -103,7 +116,7 @@ def _print_text(inspection: Inspection) -> None:
     print(captured.get().encode(encoding, "replace").decode(encoding), end="")
 
 
-@data.command("make-index")
+@data.command("make-index", epilog="Example: rayzer data make-index scenes/ -o view_index.json")
 @click.argument("scenes", type=PATH)
 @click.option("-o", "--output", type=PATH, required=True, help="The view index, a JSON file.")
 @click.option(
@@ -115,7 +128,9 @@ def _print_text(inspection: Inspection) -> None:
 )
 @click.option("--context", type=int, default=16, show_default=True, help="Views that a scene is made from.")
 @click.option("--target", type=int, default=8, show_default=True, help="Views that are rendered and scored.")
-@click.option("--distance", default="64-96", show_default=True, help="Frames from the first to the last view, or: all.")
+@click.option(
+    "--distance", metavar="A-B", default="64-96", show_default=True, help="Frames from first to last view, or: all."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, other views.")
 @format_option
 @outside_option
@@ -129,40 +144,49 @@ def make_index(scenes, output, kind, context, target, distance, seed, format, al
     from rayzer.data import view_index
     from rayzer.data.formats import find_scenes, read_scene
     from rayzer.data.sources.source import ReadOptions
+    from rayzer.files import exists
     from rayzer.progress import progress_bar
 
     request = view_index.IndexRequest(kind, context, target, view_index.parse_distance(distance), seed)
-    if output.exists() and not overwrite:
+    if exists(output) and not overwrite:
         raise InputError(f"{output}: exists; choose another name or add --overwrite")
-    if not output.parent.is_dir():
+    if not exists(output.parent):
         raise InputError(f"{output}: there is no such folder; make it first")
     refs = find_scenes(scenes, format)
-    options = ReadOptions(allow_outside=allow_outside, cameras=False)
+    options = ReadOptions(allow_outside=allow_outside, cameras=False, report=lambda kind, error: None)
+    gaps: list[str] = []
 
     def read(number: int) -> Scene:
         advance(number + 1, len(refs))
-        return read_scene(refs[number], options)
+        scene = read_scene(refs[number], options)
+        if missing := len(scene) - len(scene.present):
+            gaps.append(f"{refs[number]}: {_count(missing, 'picture')} missing; these frames are not chosen")
+        return scene
 
     with progress_bar("Reading scenes") as advance:
         splits = view_index.make_index(map(read, range(len(refs))), request)
-    view_index.write_view_index(splits, output)
+        view_index.write_view_index(splits, output)
+    _complain("note", gaps)
     chosen = sum(split is not None for split in splits.values())
     left_out = f"; {len(splits) - chosen} too short, null in the index" if chosen < len(splits) else ""
     print(f"Wrote {output}: views of {chosen} of {len(splits)} scenes{left_out}")
 
 
-@data.command(epilog="Example: rayzer data convert videos/ scenes/")
+@data.command(
+    short_help="Write pictures and cameras in another format.", epilog="Example: rayzer data convert videos/ scenes/"
+)
 @click.argument("source", type=PATH)
 @click.argument("destination", type=PATH)
 @click.option(
     "--to",
+    metavar="FORMAT",
     type=click.Choice(["rayzer", "nerfstudio", "colmap"]),
     default="rayzer",
     show_default=True,
-    help="What to write; the last two need cameras.",
+    help="rayzer, or nerfstudio or colmap, which need cameras.",
 )
 @format_option
-@click.option("--fps", type=float, default=5.0, show_default=True, help="Pictures to take of each second of a video.")
+@click.option("--fps", type=float, default=5.0, show_default=True, help="Pictures a second to take from videos.")
 @click.option("--no-cameras", is_flag=True, help="Leave poses and intrinsics aside, valid or not.")
 @click.option("--undistort", is_flag=True, help="Remove lens distortion from the pictures.")
 @outside_option
@@ -170,9 +194,9 @@ def make_index(scenes, output, kind, context, target, distance, seed, format, al
 def convert(source, destination, to, format, fps, no_cameras, undistort, allow_outside, overwrite) -> None:
     """Convert scenes or videos of any format into folders of pictures and cameras.
 
-    SOURCE is a scene, a video, a folder of them or a list. One scene goes into DESTINATION itself, several into a
-    folder each. Pictures stay as they are, byte for byte, if they are plain JPEG or PNG. Interrupted, the same
-    command goes on where it stopped.
+    SOURCE is a scene, a video, a folder of them or a list. A scene or video goes into DESTINATION itself, those of
+    a folder or list into a folder each. Pictures stay as they are, byte for byte, if they are plain JPEG or PNG.
+    Interrupted, the same command goes on where it stopped.
     """
     from rayzer.data.convert import ConvertRequest
     from rayzer.data.convert import convert as convert_scenes
@@ -185,7 +209,9 @@ def convert(source, destination, to, format, fps, no_cameras, undistort, allow_o
     print(f"Wrote {destination}: {_count(len(report.scenes), 'scene')}, {_count(pictures, 'picture')}")
 
 
-@data.command(epilog="Example: rayzer data index scenes/ more/ -o scenes.txt")
+@data.command(
+    short_help="List the scenes that can be used.", epilog="Example: rayzer data index scenes/ more/ -o scenes.txt"
+)
 @click.argument("paths", type=PATH, nargs=-1, required=True)
 @click.option("-o", "--output", type=PATH, required=True, help="The scene list, a text file.")
 @click.option("--no-poses", is_flag=True, help="Pictures suffice; poses are not even looked at.")
@@ -215,13 +241,13 @@ def index(paths, output, no_poses, min_frames, allow_outside, overwrite) -> None
     print(f"Wrote {output}: {len(kept)} of {_count(len(found), 'scene')}, {_count(pictures, 'picture')}")
 
 
-@data.command(epilog="Example: rayzer data pack scenes/ packed/")
+@data.command(
+    short_help="Resize all pictures once, for fast training.", epilog="Example: rayzer data pack scenes/ packed/"
+)
 @click.argument("source", type=PATH)
 @click.argument("destination", type=PATH)
-@click.option("--image-size", type=int, default=256, show_default=True, help="Short side of the pictures in pixels.")
-@click.option(
-    "--patch-size", type=int, default=16, show_default=True, help="Of the model; long sides are rounded to it."
-)
+@click.option("--image-size", type=int, default=256, show_default=True, help="Short side in pixels.")
+@click.option("--patch-size", type=int, default=16, show_default=True, help="Long sides are rounded to it.")
 @click.option("--keep-aspect", is_flag=True, help="Do not crop pictures to squares.")
 @click.option("--no-cameras", is_flag=True, help="Leave poses and intrinsics aside: RayZer trains without.")
 @click.option(
@@ -267,8 +293,10 @@ def pack(
     if part is None:
         print(f"Packed {destination}: {done}")
     else:
-        todo = f"{_count(report.missing, 'scene')} to go" if report.missing else "all scenes are tried"
-        print(f"Packed part {shard}: {done} by now, {todo}. At the end, run this command once without --shard.")
+        todo = (
+            f"{_count(report.missing, 'scene')} to go. At the end," if report.missing else "all scenes are tried. Now"
+        )
+        print(f"Packed part {shard}: {done} by now, {todo} run this command once without --shard.")
 
 
 @data.command(epilog="Example: rayzer data synthesize rooms/ --scenes 100")
@@ -299,12 +327,9 @@ def synthesize(
 
     A seed always makes the same room. Interrupted, the same command goes on where it stopped.
     """
-    import torch
+    from rayzer.prediction.inference import Runtime
 
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"--device {device}: there is no CUDA GPU here; use --device cpu")
+    device = str(Runtime.choose(device).device)
     if benchmark:
         from rayzer.data.synthetic.rooms_v1.generate import generate
 
@@ -323,7 +348,7 @@ def synthesize(
 def _complain(kind: str, lines: Sequence[str]) -> None:
     """Print the first few lines on stderr, and how many there are."""
     for line in lines[:_SHOWN]:
-        print(f"{kind}: {' '.join(line.split())}", file=sys.stderr)
+        print(f"{kind}: {one_line(line)}", file=sys.stderr)
     if len(lines) > _SHOWN:
         print(f"{kind}: ... and {len(lines) - _SHOWN} more", file=sys.stderr)
 

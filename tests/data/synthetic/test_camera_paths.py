@@ -35,9 +35,9 @@ def test_hands_move_smoothly(seed):
     assert (cameras.centers - straight).norm(dim=-1).max() > 0.02  # but not like a machine
 
 
-def test_without_a_span_the_camera_stands_still():
-    cameras = camera_path([compose_room(1)], 1, 5, 0.0)
-    assert (cameras.world_from_camera == cameras.world_from_camera[:1]).all()
+def test_without_a_span_only_the_hands_shake():
+    cameras = camera_path([compose_room(1)], 1, 50, 0.0)
+    assert 0.01 < (cameras.centers - cameras.centers.mean(0)).norm(dim=-1).max() < 0.15
 
 
 def test_the_number_of_views_only_samples_the_path():

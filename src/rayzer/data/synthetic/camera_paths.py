@@ -68,7 +68,8 @@ def camera_path(rooms: Sequence[Room], seed: int, views: int, span: float) -> Ca
         rooms: what must be kept away from and looked at, float64 on the CPU.
         seed: the path is a function of it, of the rooms and of the span; `views` only samples it.
         views: number of cameras, evenly spaced in time.
-        span: how far the path goes: 1 is roughly a quarter turn around the middle of the room, 0 no motion.
+        span: how far the path goes: 1 swings by 20 to 33 degrees around the middle of the room and moves its length;
+            at 0 only the hands shake.
 
     Raises:
         RuntimeError: if no path keeps clear of everything (the rooms are too full, or the span too long).
@@ -104,19 +105,19 @@ def _draw(rng: np.random.Generator, half_size: Tensor, span: float) -> PathFamil
     zero, azimuth = torch.zeros(count, dtype=torch.float64), uniform(0, 2 * np.pi)
     pivot = torch.stack([uniform(-0.5, 0.5), zero, uniform(-0.5, 0.5)], -1)
     across = torch.stack([-azimuth.cos(), zero, -azimuth.sin()], -1)  # look past the pivot: nothing fills the view
-    amplitude = torch.tensor([0.05, 0.035, 0.05, 0.02, 0.03], dtype=torch.float64)[:, None]
+    amplitude = torch.tensor([0.044, 0.031, 0.044, 0.0175, 0.026], dtype=torch.float64)[:, None]
     decay = torch.tensor([1.0, 0.5, 0.25], dtype=torch.float64)[:, None, None]
     return PathFamily(
         pivot=pivot,
         target=pivot + uniform(0.2, 1.3, 1) * across - torch.stack([zero, uniform(0.55, 1.15), zero], -1),
-        target_drift=span * uniform(-0.6, 0.6, 3) * torch.tensor([1.0, 0.3, 1.0], dtype=torch.float64),
+        target_drift=span * uniform(-0.22, 0.22, 3) * torch.tensor([1.0, 0.3, 1.0], dtype=torch.float64),
         azimuth=azimuth,
-        sweep=span * uniform(1.0, 1.6) * sign(),
+        sweep=span * uniform(0.36, 0.58) * sign(),
         radius=uniform(0.5, 0.95) * half_size[[0, 2]].min(),
-        zoom=span * uniform(-0.7, 0.7),
+        zoom=span * uniform(-0.25, 0.25),
         height=uniform(1.1, 1.75),
-        rise=span * uniform(-0.5, 0.5),
-        sway=span * uniform(-1, 1, 3, 5, 2) * amplitude * decay,
+        rise=span * uniform(-0.18, 0.18),
+        sway=uniform(-1, 1, 3, 5, 2) * amplitude * decay,
     )
 
 

@@ -14,8 +14,16 @@ from PIL import Image
 from rayzer.data.exchange import frames_from_cameras
 from rayzer.data.images import IMAGE_SUFFIXES
 from rayzer.data.parallel import available_cpus
-from rayzer.data.scene_jobs import Plan, SceneJob, SceneOutcome, SceneTask, Staging, nothing_made, open_staging
-from rayzer.data.scene_jobs import run_scenes as run_jobs
+from rayzer.data.scene_jobs import (
+    Plan,
+    SceneJob,
+    SceneOutcome,
+    SceneTask,
+    Staging,
+    nothing_made,
+    open_staging,
+    run_scenes,
+)
 from rayzer.data.scenes import Scene
 from rayzer.data.sources.folder import files_in
 from rayzer.data.sources.rayzer_json import FILE_NAME, write_rayzer_json
@@ -24,7 +32,7 @@ from rayzer.data.synthetic.rooms import ComposedRoom, Quality, RoomViews, compos
 from rayzer.data.synthetic.tiles import PictureSet
 from rayzer.data.views import to_uint8
 from rayzer.errors import InputError
-from rayzer.progress import Advance
+from rayzer.progress import Advance, progress_bar
 
 LIST, REPORT = "scenes.txt", "rooms.json"
 MAX_SEED = 2**40
@@ -122,7 +130,8 @@ def run_rooms(
     job: SceneJob, staging: Staging, tasks: Sequence[SceneTask], device: str, workers: int | None
 ) -> list[SceneOutcome]:
     """Do a job for all rooms: one process for each CPU core, or a single one that has the GPU."""
-    run_jobs(job, staging, tasks, workers or (available_cpus() if device == "cpu" else 1), "Rendering rooms")
+    with progress_bar("Rendering rooms") as advance:
+        run_scenes(job, staging, tasks, workers or (available_cpus() if device == "cpu" else 1), advance)
     return staging.outcomes(tasks)
 
 

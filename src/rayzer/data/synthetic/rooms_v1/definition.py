@@ -49,11 +49,11 @@ class BenchmarkScene:
     group: str
     number: int
 
-    def compose(self) -> ComposedRoom:
-        """The room and its 24 cameras."""
+    def compose(self, attempt: int | None = None) -> ComposedRoom:
+        """The room and its 24 cameras; `attempt` as in `room_seed`."""
         if self.group == "pairs":
-            return compose_pair(pair_seed(self.number), VIEWS, PAIR_SPAN)["ab".index(self.name[-1])]
-        return compose(room_seed(self.number), VIEWS, float(self.group))
+            return compose_pair(pair_seed(self.number, attempt), VIEWS, PAIR_SPAN)["ab".index(self.name[-1])]
+        return compose(room_seed(self.number, attempt), VIEWS, float(self.group))
 
 
 def benchmark_scenes() -> Iterator[BenchmarkScene]:
@@ -68,13 +68,13 @@ def benchmark_scenes() -> Iterator[BenchmarkScene]:
 
 def room_seed(number: int, attempt: int | None = None) -> int:
     """Seed of a room; `attempt` counts the rooms that were drawn for this number, None is the one that was taken."""
-    taken = ROOM_ATTEMPTS[number] if attempt is None else attempt
+    taken = ROOM_ATTEMPTS.get(number, 0) if attempt is None else attempt
     return _FIRST_SEED + _ATTEMPTS_PER_SCENE * number + taken
 
 
 def pair_seed(number: int, attempt: int | None = None) -> int:
     """Seed of a pair, likewise."""
-    taken = PAIR_ATTEMPTS[number] if attempt is None else attempt
+    taken = PAIR_ATTEMPTS.get(number, 0) if attempt is None else attempt
     return _FIRST_PAIR_SEED + _ATTEMPTS_PER_SCENE * number + taken
 
 

@@ -1,9 +1,17 @@
-"""How the rooms of rooms-v1 were chosen; run once, and its result is frozen in `attempts`.
+"""How the rooms of rooms-v1 were chosen; run once, and its result is frozen in `attempts` and `record`.
 
 A room is drawn again where its views barely overlap at the longest span, or hardly differ at the shortest.
+
+    python -m rayzer.data.synthetic.rooms_v1.selection FOLDER     # needs a CUDA GPU; prints the control's scores
 """
 
 from __future__ import annotations
+
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,13 +21,17 @@ from rayzer.data.synthetic.rooms_v1.definition import (
     CONTEXTS,
     IMAGE_SIZE,
     PAIR_SPAN,
+    PAIRS,
+    ROOMS,
     SPANS,
     TARGETS,
     VIEWS,
+    benchmark_scenes,
     nearest_context,
     pair_seed,
     room_seed,
 )
+from rayzer.data.synthetic.rooms_v1.record import Record, publish, record_of
 from rayzer.data.synthetic.writing import with_views
 from rayzer.geometry.cameras import Cameras
 from rayzer.geometry.rays import pixel_rays, project
@@ -44,11 +56,6 @@ def choose_pair(number: int, device: str) -> int:
     while not _pair_suits(pair_seed(number, attempt), device):
         attempt += 1
     return attempt
-
-
-def copy_nearest_db(room: ComposedRoom, device: str) -> Tensor:
-    """PSNR [4] of the control: each target against its nearest of the eight context views."""
-    return _judge(room, device)[0]
 
 
 def _suits_at_all_spans(seed: int, device: str) -> bool:
@@ -96,3 +103,34 @@ def _share_within(camera: Cameras, depth: Tensor, other: Cameras) -> Tensor:
     x, y, ahead_of_other = project(other, points.flatten(0, 1)).unbind(-1)
     inside = (x.clamp(0, 1) == x) & (y.clamp(0, 1) == y) & (ahead_of_other > 0)
     return inside.float().mean()
+
+
+def _recorded(device: str, scene_number: int, attempt: int) -> tuple[str, str, Record, float]:
+    """Name, group, record and the control's mean score of a scene, given which attempt was taken."""
+    scene = list(benchmark_scenes())[scene_number]
+    room = scene.compose(attempt)
+    found = render_rooms([with_views(room, TARGETS)], IMAGE_SIZE, device=device)
+    return scene.name, scene.group, record_of(room, found.images[0]), _judge(room, device)[0].mean().item()
+
+
+def main(folder: Path, device: str = "cuda", workers: int = 8) -> None:
+    """Choose all rooms and write `attempts.py` and the record into `folder`."""
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        rooms = list(pool.map(partial(choose_room, device=device), range(ROOMS)))
+        pairs = list(pool.map(partial(choose_pair, device=device), range(PAIRS)))
+        scenes = list(benchmark_scenes())
+        taken = [(pairs if scene.group == "pairs" else rooms)[scene.number] for scene in scenes]
+        recorded = list(pool.map(partial(_recorded, device), range(len(scenes)), taken, chunksize=8))
+    source = Path(__file__).with_name("attempts.py").read_text(encoding="utf-8").split("ROOM_ATTEMPTS")[0]
+    again = ({number: attempt for number, attempt in enumerate(taken) if attempt} for taken in (rooms, pairs))
+    tables = "ROOM_ATTEMPTS: dict[int, int] = {}\nPAIR_ATTEMPTS: dict[int, int] = {}\n".format(*again)
+    (folder / "attempts.py").write_text(source + tables, encoding="utf-8")
+    publish({name: record for name, _, record, _ in recorded}, folder)
+    for group in dict.fromkeys(group for _, group, _, _ in recorded):
+        scores = torch.tensor([score for _, own, _, score in recorded if own == group])
+        low, high = scores.min(), scores.max()
+        print(f"{group:6} copy-nearest {scores.mean():.2f} dB (sd {scores.std():.2f}, {low:.1f} to {high:.1f})")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,91 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rayzer.data.formats import find_scenes, read_scene
+from rayzer.data.synthetic.rooms import compose, render_room
+from rayzer.data.synthetic.writing import MAX_SEED, RoomsRequest, synthesize
+from rayzer.data.views import load_views, to_uint8
+from rayzer.errors import InputError
+
+SMALL = ("--views", 3, "--image-size", 16, "--device", "cpu", "--workers", 1)
+
+
+def test_rooms_are_scenes(tmp_path, run):
+    code, out, err = run("data", "synthesize", tmp_path / "rooms", "--scenes", 2, "--seed", 7, *SMALL)
+    assert code == 0, err
+    assert "2 rooms of 3 pictures" in out
+    refs = find_scenes(tmp_path / "rooms" / "scenes.txt")
+    assert [read_scene(ref).name for ref in refs] == ["room-000007", "room-000008"]
+    assert len(find_scenes(tmp_path / "rooms")) == 2
+    views = load_views(refs[0].path, range(3), image_size=16, patch_size=8)
+    truth = render_room(7, 3, 16)
+    np.testing.assert_array_equal(to_uint8(views.images), to_uint8(truth.images))
+    poses = [frame.world_from_camera for frame in read_scene(refs[0]).frames]
+    np.testing.assert_allclose(np.stack(poses), compose(7, 3).world_from_camera.numpy(), atol=1e-12)
+    np.testing.assert_allclose(views.cameras.intrinsics, truth.cameras.intrinsics, atol=1e-6)
+
+
+def test_the_request_is_written_down(tmp_path):
+    synthesize(tmp_path / "rooms", RoomsRequest(3, 1, 2, 16, 0.25, "fast"), "cpu", 1, False)
+    report = json.loads((tmp_path / "rooms" / "rooms.json").read_text())
+    assert (report["first_seed"], report["span"], report["quality"]) == (3, 0.25, "fast")
+
+
+def test_finished_rooms_are_not_replaced_unasked(tmp_path, run):
+    assert run("data", "synthesize", tmp_path / "rooms", "--scenes", 1, *SMALL)[0] == 0
+    assert run("data", "synthesize", tmp_path / "rooms", "--scenes", 1, *SMALL)[0] == 2
+    assert run("data", "synthesize", tmp_path / "rooms", "--scenes", 1, *SMALL, "--overwrite")[0] == 0
+
+
+def test_unfinished_rooms_are_continued(tmp_path, monkeypatch):
+    request = RoomsRequest(0, 3, 2, 16)
+    made = []
+
+    def interrupted(seed, *rest):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(seed)
+        return compose(seed, *rest)
+
+    monkeypatch.setattr("rayzer.data.synthetic.writing.compose", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        synthesize(tmp_path / "rooms", request, "cpu", 1, False)
+    assert not (tmp_path / "rooms" / "scenes.txt").exists()
+    made.clear()
+    assert synthesize(tmp_path / "rooms", request, "cpu", 1, False) == []
+    assert made == [2]
+    assert len(find_scenes(tmp_path / "rooms" / "scenes.txt")) == 3
+
+
+def test_pictures_of_the_user(tmp_path, run):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "photos" / "a.png")
+    options = ("--scenes", 1, *SMALL, "--pictures")
+    assert run("data", "synthesize", tmp_path / "rooms", *options, tmp_path / "photos")[0] == 0
+    code, _, err = run("data", "synthesize", tmp_path / "other", *options, tmp_path / "none")
+    assert code == 2
+    assert "no such folder of pictures" in err
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("--scenes", 0), ("--views", 0), ("--image-size", 4), ("--span", -1), ("--span", 9), ("--seed", -1)),
+        *(("--seed", MAX_SEED), ("--device", "cuda:99"), ("--device", "tpu")),
+    ],
+)
+def test_mistakes(option, value, tmp_path, run):
+    code, _, err = run("data", "synthesize", tmp_path / "rooms", option, value)
+    assert code == 2
+    assert option in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "rooms").exists()
+
+
+def test_a_nan_span():
+    with pytest.raises(InputError, match="--span nan"):
+        RoomsRequest(span=float("nan"))
