@@ -1,10 +1,12 @@
 """The command line itself: help, mistakes, conversion, and `python -m rayzer`."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import rayzer
 from rayzer import cli
@@ -86,3 +88,21 @@ def test_convert_names_the_keys_that_do_not_fit(run, tmp_path):
     assert "rayzer_tiny.pt" in err
     assert "q_norm" in err
     assert not (tmp_path / "ours").exists()
+
+
+def test_names_of_files_do_not_steer_the_terminal(run, tmp_path):
+    code, _, err = run("data", "inspect", tmp_path / "red \x1b[31m\x07\nname")
+    assert code == 2
+    (line,) = err.splitlines()
+    assert line.isprintable()
+
+
+def test_names_that_the_terminal_cannot_show(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for number in range(2):
+        Image.new("RGB", (32, 32)).save(tmp_path / f"photos/{number}.png")
+    words = [sys.executable, "-m", "rayzer", "data", "convert", str(tmp_path / "photos"), str(tmp_path / "öut")]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+    assert "\\xf6ut" in done.stdout

@@ -1,4 +1,6 @@
-"""The one error type for mistakes that a user can mend."""
+"""The one error type for mistakes that a user can mend, and how such messages are printed."""
+
+import re
 
 
 class InputError(ValueError):
@@ -6,3 +8,8 @@ class InputError(ValueError):
 
     The command line prints the message as one plain line and exits with code 2.
     """
+
+
+def one_line(message: str) -> str:
+    """The message as one plain line: names of files may hold line ends, and codes that a terminal would obey."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", " ".join(message.split()))

@@ -24,6 +24,22 @@ def exists(path: Path) -> bool:
         return False
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file, as far as we may look."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # asking about a file in a folder that is not ours to look into raises
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder, as far as we may look."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 @contextmanager
 def output_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
     """Yield an empty staging folder; what is in it at the end moves into `folder`, on an error nothing does.

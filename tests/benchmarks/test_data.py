@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from rayzer.benchmarks import data as benchmark
+from rayzer.data.images import Preprocessing
 
 
 @pytest.fixture
@@ -23,8 +24,9 @@ def photos(tmp_path):
 
 
 def test_all_three_kinds_of_scenes_are_measured(small, tmp_path):
-    rates = [benchmark.measure(name, scenes, 0, 0.01) for name, scenes in benchmark.made_up_scenes(tmp_path)]
-    assert [rate.name for rate in rates] == ["loose JPEG 96x64", "loose PNG 96x64", "packed 256x256"]
+    size = Preprocessing(64, 16)
+    rates = [benchmark.measure(name, refs, size, 0, 0.01) for name, refs in benchmark.made_up_scenes(tmp_path, size)]
+    assert [rate.name for rate in rates] == ["loose JPEG 96x64", "loose PNG 96x64", "packed 64x64"]
     assert all(rate.images_per_s == 24 * rate.samples_per_s > 0 for rate in rates)
     assert len(benchmark.table(rates).splitlines()) == 4
 

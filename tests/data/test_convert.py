@@ -346,6 +346,16 @@ def test_missing_pictures_are_counted(tmp_path, run):
     assert [frame.name for frame in read_scene(tmp_path / "b").frames] == ["photo0.jpg", "photo3.jpg"]
 
 
+def test_files_that_are_no_pictures_are_counted(tmp_path, run):
+    rayzer_scene(tmp_path / "a")
+    (tmp_path / "a/images/scan.tif").write_bytes(b"II*\0")
+    code, out, err = run("data", "convert", tmp_path / "a/images", tmp_path / "b")
+    assert code == 0
+    assert "files that cannot be read are left out (1)" in err
+    assert "scan.tif" in err
+    assert "4 pictures" in out
+
+
 def test_pictures_outside(tmp_path, run):
     rayzer_scene(tmp_path / "a")
     shutil.move(tmp_path / "a/images/photo0.jpg", tmp_path / "photo0.jpg")
@@ -391,8 +401,15 @@ def test_nothing_can_be_converted(tmp_path, run):
         photo_folder(tmp_path / "data" / name)
     code, out, err = run("data", "convert", tmp_path / "data", tmp_path / "out", "--to", "colmap")
     assert (code, out) == (2, "")
-    assert "none of 2 scenes" in err
+    (line,) = err.splitlines()
+    assert "none of 2 scenes" in line
     assert not (tmp_path / "out").exists()
+
+
+def test_an_output_name_that_is_too_long(tmp_path):
+    photo_folder(tmp_path / "data" / "x")
+    with pytest.raises(InputError, match="too long"):
+        convert(tmp_path / "data", tmp_path / ("o" * 300))
 
 
 # ---- videos

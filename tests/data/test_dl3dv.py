@@ -56,7 +56,8 @@ def test_reads_a_hand_typed_scene_in_every_layout(tmp_path, seen_at, layout, fol
     scene = read_scene(path)
     assert (scene.name, scene.source) == (HASH, path)
     assert [frame.name for frame in scene.frames] == [NAMES[0], NAMES[2], NAMES[3]]
-    assert scene.notes == ("Left out: pictures without a pose in transforms.json (1).",)
+    (note,) = scene.notes
+    assert note.startswith("Left out: pictures without a pose in transforms.json (1); ")
     first = scene.frames[0]
     assert first.image == path / LAYOUTS[layout] / folder / NAMES[0]
     assert (first.width_px, first.height_px) == size
@@ -119,15 +120,19 @@ def test_a_model_beside_the_scene_does_not_distract(tmp_path):
 # ---- pictures without poses, poses without pictures
 
 
-def test_without_cameras_all_pictures_are_frames(tmp_path):
+def test_frames_have_the_same_numbers_without_cameras(tmp_path):
     path = _scene(tmp_path)
-    (path / "transforms.json").write_text("is not even read")
     scene = read_dl3dv(path, ReadOptions(cameras=False))
-    assert [frame.name for frame in scene.frames] == NAMES
+    assert [frame.name for frame in scene.frames] == [frame.name for frame in read_dl3dv(path).frames]
     assert [(frame.width_px, frame.fxfycxcy_px, frame.world_from_camera) for frame in scene.frames] == [
         (480, None, None)
-    ] * 4
-    assert scene.notes == ()
+    ] * 3
+
+
+def test_all_pictures_are_used_as_a_plain_folder(tmp_path):
+    path = _scene(tmp_path)
+    assert "(1); to use all pictures without poses, give images_8/ itself" in read_dl3dv(path).notes[0]
+    assert [frame.name for frame in read_scene(path / "images_8").frames] == NAMES
 
 
 def test_without_transforms_it_is_a_folder_of_pictures(tmp_path):
@@ -162,7 +167,7 @@ def test_damaged_pictures_are_reported_and_keep_their_number(tmp_path, cameras):
     scene = read_dl3dv(path, options)
     assert problems == ["image"]
     assert [frame.name for frame in scene.frames if frame.image is None] == [NAMES[2]]
-    assert len(scene) == (3 if cameras else 4)
+    assert len(scene) == 3
 
 
 # ---- poses that failed
@@ -189,7 +194,7 @@ def test_poses_that_failed_are_reported(tmp_path, row, column, value, says):
     assert [kind for kind, _ in problems] == ["pose"]
     assert [frame.world_from_camera is None for frame in scene.frames] == [True, False, False]
     assert scene.present == [0, 1, 2]
-    assert read_dl3dv(path, ReadOptions(cameras=False)).present == [0, 1, 2, 3]
+    assert read_dl3dv(path, ReadOptions(cameras=False)).present == [0, 1, 2]
 
 
 # ---- what is no scene

@@ -61,6 +61,14 @@ def test_what_is_not_a_photo_is_left_out(tmp_path):
     assert scene.skipped == ()
 
 
+def test_videos_beside_photos_are_noted(tmp_path):
+    photo(tmp_path / "1.jpg")
+    (tmp_path / "walk.MP4").touch()
+    assert "not the videos beside them (1)" in read_folder(tmp_path).notes[0]
+    photo(tmp_path / "images" / "1.jpg")  # the pictures of that video, most likely
+    assert not any("video" in note for note in read_folder(tmp_path).notes)
+
+
 def test_unicode_spaces_and_links(tmp_path):
     wanted = ["Küche 1.png", "Küche 2.png", "写真 3.png"]
     for name in wanted[:2]:

@@ -1,8 +1,10 @@
 """Which format something has, where scenes are found, and what scene lists may say."""
 
+import errno
 import gzip
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -171,6 +173,29 @@ def test_recognising_never_raises(tmp_path, source):
         assert source.recognises(tmp_path / f"garbage{suffix}") is (suffix == ".torch" and source.name == "chunks")
     assert not source.recognises(tmp_path / "empty")
     assert not source.recognises(tmp_path / "none")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("source", FORMATS.values(), ids=FORMATS)
+def test_recognising_never_waits_for_a_pipe(tmp_path, source):
+    for name in ("transforms.json", "index.json", "a.safetensors", "a.torch", "a.txt", "a.jpg", "a.mp4"):
+        os.mkfifo(tmp_path / name)
+        source.recognises(tmp_path / name)
+    source.recognises(tmp_path)
+
+
+@pytest.mark.parametrize("source", FORMATS.values(), ids=FORMATS)
+def test_recognising_never_raises_where_nobody_may_look(tmp_path, source, monkeypatch):
+    def stat(path, **options):
+        if path != locked and path.is_relative_to(locked):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return whole(path, **options)
+
+    locked, whole = tmp_path / "locked", Path.stat
+    locked.mkdir()
+    monkeypatch.setattr(Path, "stat", stat)
+    assert not source.recognises(locked)
+    source.recognises(locked / "transforms.json")
 
 
 @pytest.mark.parametrize("make", READABLE)

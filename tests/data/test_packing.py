@@ -253,6 +253,23 @@ def test_damaged_files(source, tmp_path, damage):
     refused(str(file), "; " if "version" not in damage else "version 9", call=lambda: read_scene(file, format="packed"))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("world_from_camera", np.inf), ("world_from_camera", 2.0), ("fxfycxcy_px", -1.0), ("fxfycxcy_px", np.inf)],
+)
+def test_damaged_cameras(source, tmp_path, name, value):
+    pack(source / "a", tmp_path / "out", REQUEST)
+    file = tmp_path / "out/scenes/a.safetensors"
+    with safe_open(file, "np") as tensors:
+        whole = tensors.get_tensor(name)
+    data = file.read_bytes()
+    damaged = whole.copy()
+    damaged[1].flat[0] = value
+    assert data.count(whole.tobytes()) == 1
+    file.write_bytes(data.replace(whole.tobytes(), damaged.tobytes()))
+    refused(str(file), "damaged", call=lambda: read_scene(file))
+
+
 def test_a_file_cut_off_after_it_was_read(source, tmp_path):
     pack(source / "a", tmp_path / "out", REQUEST)
     file = tmp_path / "out/scenes/a.safetensors"
@@ -393,7 +410,8 @@ def test_nothing_can_be_packed(source, tmp_path, run):
         file.write_text("{")
     code, text, err = run("data", "pack", source, tmp_path / "out", "--workers", 1)
     assert (code, text) == (2, "")
-    assert err.splitlines()[-1].startswith(f"rayzer: {source}/a/opencv_cameras.json: ")
+    (line,) = err.splitlines()
+    assert line.startswith(f"rayzer: {source}/a/opencv_cameras.json: ")
     assert not (tmp_path / "out").exists()
 
 
@@ -402,6 +420,20 @@ def test_a_scene_without_readable_pictures(tmp_path):
     for file in folder.glob("images/*"):
         file.write_bytes(file.read_bytes()[:100])
     refused("none of its 2 pictures", call=lambda: pack(folder, tmp_path / "out", REQUEST))
+
+
+def test_pictures_that_no_header_can_be_read_of(tmp_path):
+    folder = make_scene(tmp_path / "a", 2)
+    frames = json.loads((folder / "opencv_cameras.json").read_text())["frames"]
+    text = json.dumps({"frames": [{"file_path": frame["file_path"]} for frame in frames]})  # without w and h
+    (folder / "opencv_cameras.json").write_text(text)
+    for file in folder.glob("images/*"):
+        file.write_bytes(b"")
+    refused("none of its 2 pictures", "images/0.png", call=lambda: pack(folder, tmp_path / "out", REQUEST))
+
+
+def test_an_output_name_that_is_too_long(source, tmp_path):
+    refused("o" * 300, "too long", call=lambda: pack(source, tmp_path / ("o" * 300), REQUEST))
 
 
 def test_shapes_that_differ(tmp_path):
@@ -610,3 +642,19 @@ def test_a_row_is_read_alone(source, tmp_path):
     assert isinstance(image, PackedImage)
     assert image.load().shape == (32, 32, 3)
     np.testing.assert_array_equal(image.load(), SMALL.fit(48, 36).apply(Image.open(source / "a/images/2.png")))
+
+
+def test_interrupted_while_cleaning_up(source, tmp_path, monkeypatch):
+    def interrupted(path):
+        if path.name == "records":
+            raise KeyboardInterrupt
+        remove(path)
+
+    out, remove = tmp_path / "out", scene_jobs.remove_entry
+    monkeypatch.setattr(scene_jobs, "remove_entry", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pack(source, out, REQUEST)
+    monkeypatch.undo()
+    assert ".partial" in entries(out)
+    refused("not empty", call=lambda: pack(source, out, REQUEST))  # it is finished
+    assert set(entries(out)) == {"scenes", "scenes.txt", "index.json", "SHA256SUMS"}

@@ -1,7 +1,9 @@
 """Workers give what they are asked for, and end with whoever asks."""
 
+import importlib
 import os
 import signal
+import sys
 import time
 from functools import partial
 
@@ -36,6 +38,16 @@ def test_whoever_stops_asking_does_not_wait():
 def test_a_worker_that_is_killed():
     with pytest.raises(InputError, match="was killed"):
         list(as_they_come(partial(signal.raise_signal), [signal.SIGKILL] * 2, 2))
+
+
+def test_workers_whose_parent_is_gone_end_in_silence(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # the module replaces it
+    report = importlib.reload(importlib.import_module("rayzer.data.forkserver"))._report
+    report(FileNotFoundError, FileNotFoundError("a semaphore"), None)
+    report(EOFError, EOFError(), None)
+    assert capsys.readouterr().err == ""
+    report(ImportError, ImportError("what else goes wrong"), None)
+    assert "what else goes wrong" in capsys.readouterr().err
 
 
 def test_cpus():

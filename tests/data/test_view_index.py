@@ -213,6 +213,20 @@ def test_make_index_on_the_command_line(tmp_path, run):
     assert out.read_bytes() == first
 
 
+def test_frames_whose_picture_is_missing_are_not_chosen(tmp_path, run):
+    scenes, out = photo_folders(tmp_path / "scenes", {"a": 5}), tmp_path / "index.json"
+    frames = [{"file_path": f"{number}.png"} for number in range(6)]
+    (scenes / "a/opencv_cameras.json").write_text(json.dumps({"scene_name": "a", "frames": frames}))
+    (scenes / "a/2.png").unlink()
+    words = ["data", "make-index", scenes, "-o", out, "--context", 3, "--target", 1, "--distance", "all"]
+    code, _, notes = run(*words)
+    assert code == 0
+    assert "note: " in notes
+    assert "2 pictures missing; these frames are not chosen" in notes
+    split = read_view_index(out).splits["a"]
+    assert sorted([*split.context[0].tolist(), *split.target[0].tolist()]) == [0, 1, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [

@@ -35,7 +35,7 @@ _NEVER = 10**12
 
 @dataclass(frozen=True)
 class Rate:
-    """How fast samples of 24 views of 256x256 pixels are made: the median of five rounds of a second or more."""
+    """How fast samples of 24 views are made: the median of five rounds of a second or more."""
 
     name: str
     workers: int
@@ -43,12 +43,15 @@ class Rate:
     images_per_s: float
 
 
-def measure(name: str, scenes: Sequence[SceneRef], workers: int, round_s: float = ROUND_S) -> Rate:
+def measure(
+    name: str, scenes: Sequence[SceneRef], preprocessing: Preprocessing, workers: int, round_s: float = ROUND_S
+) -> Rate:
     """Measure the loader on a list of scenes of at least 24 frames each.
 
     Args:
         name: what the result is called.
         scenes: where samples come from.
+        preprocessing: how their pictures are resized and cropped.
         workers: processes that decode; 0 for this one.
         round_s: length of a round in seconds.
 
@@ -56,7 +59,7 @@ def measure(name: str, scenes: Sequence[SceneRef], workers: int, round_s: float 
         InputError: if no sample can be made.
     """
     views = ViewSampler(ViewConfig((CONTEXT + TARGET - 1, 96), (CONTEXT + TARGET - 1, 96), 0), CONTEXT, TARGET)
-    source = SceneSamples(scenes, views, Preprocessing().fit, allow_outside=True)
+    source = SceneSamples(scenes, views, preprocessing.fit, allow_outside=True)
     batches = training_batches(SampleStream(source, views, seed=0, batch_size=1), range(_NEVER), workers)
     for _ in range(4 * workers + 1):  # until workers have started and those waiting are used up
         next(batches)
@@ -64,7 +67,7 @@ def measure(name: str, scenes: Sequence[SceneRef], workers: int, round_s: float 
     return Rate(name, workers, samples_per_s, samples_per_s * (CONTEXT + TARGET))
 
 
-def made_up_scenes(folder: Path) -> Iterator[tuple[str, list[SceneRef]]]:
+def made_up_scenes(folder: Path, preprocessing: Preprocessing) -> Iterator[tuple[str, list[SceneRef]]]:
     """Write three lists of scenes with the same pictures: loose JPEG, loose PNG, packed. Yields name and scenes.
 
     Pictures have noise on soft shapes, so that they compress and decode about like photos.
@@ -75,8 +78,8 @@ def made_up_scenes(folder: Path) -> Iterator[tuple[str, list[SceneRef]]]:
     png = _loose(folder / "png", pictures, compress_level=6)
     yield f"loose PNG {WIDTH_PX}x{HEIGHT_PX}", _many(folder / "png scenes", png.source)
     packed = folder / "packed.safetensors"
-    pack_scene(jpeg, Preprocessing(), packed)
-    yield "packed 256x256", _many(folder / "packed scenes", packed)
+    pack_scene(jpeg, preprocessing, packed)
+    yield f"packed {preprocessing.image_size}x{preprocessing.image_size}", _many(folder / "packed scenes", packed)
 
 
 def table(rates: Sequence[Rate]) -> str:

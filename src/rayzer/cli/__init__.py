@@ -79,6 +79,7 @@ def predict(
 
     INPUT is a folder of photos, a video, a scene file, or the scene.safetensors of an earlier prediction.
     """
+    from rayzer.data.sources.packed_file import looks_packed
     from rayzer.prediction.encoded import load_scene
     from rayzer.prediction.inference import Runtime
     from rayzer.prediction.outputs import check_destination
@@ -88,7 +89,7 @@ def predict(
 
     way = PathRequest.parse(path, frames, fps)
     runtime = Runtime.choose(device, dtype)
-    if input.suffix == ".safetensors":
+    if input.suffix == ".safetensors" and not looks_packed(input):
         check_destination(output, overwrite)
         if size is not None:
             raise InputError(f"--size {size}: {input} is encoded at its own size; encode the photos again")

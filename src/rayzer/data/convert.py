@@ -35,7 +35,8 @@ from rayzer.data.sources.video_decoder import THREADS
 from rayzer.data.strict_json import load_json
 from rayzer.data.undistort import undistorted
 from rayzer.errors import InputError
-from rayzer.progress import Advance
+from rayzer.files import exists
+from rayzer.progress import Advance, progress_bar
 
 IMAGES = "images"
 REPORT = "convert.json"
@@ -174,8 +175,9 @@ def convert(
     _check_replaced(out, places, job.is_single)
     plan = Plan("convert", {**asdict(request), "single": job.is_single}, tasks)
     staging = open_staging(out, plan, overwrite)
-    run_scenes(job, staging, tasks, _workers(refs), "Converting")
-    return _finish(staging, staging.outcomes(tasks), job)
+    with progress_bar("Converting") as advance:
+        run_scenes(job, staging, tasks, _workers(refs), advance)
+        return _finish(staging, staging.outcomes(tasks), job)
 
 
 def _read(ref: SceneRef, request: ConvertRequest) -> tuple[Scene, list[str]]:
@@ -242,6 +244,8 @@ def _notes(scene: Scene, frames: Sequence[Frame], lost: Sequence[str], request: 
             f"{missing} of {len(scene)} frames have no readable picture and are left out{first}; "
             "the numbers of later frames shift, so view indices of the original do not fit"
         )
+    elif lost:  # files that a folder of photos does not even count as frames
+        yield f"files that cannot be read are left out ({len(lost)}); the first: {lost[0]}"
     if request.to == "rayzer" and any(any(frame.distortion) for frame in frames):
         yield _DISTORTED
 
@@ -252,7 +256,7 @@ def _note(scene: Scene) -> str:
 
 def _check_pictures(scene: Scene, replaced: Iterable[Path]) -> None:
     """Raise InputError if one of the scene's pictures lies in what will be replaced."""
-    targets = {path.resolve() for path in replaced if path.exists()}
+    targets = {path.resolve() for path in replaced if exists(path)}
     folders = {frame.image.parent for frame in scene.frames if isinstance(frame.image, Path)} if targets else set()
     for folder in folders:
         if targets & {folder.resolve(), *folder.resolve().parents}:
@@ -263,13 +267,13 @@ def _check_replaced(out: Path, places: Iterable[Path], is_single: bool) -> None:
     """Make sure that nothing is replaced but what was converted before."""
     own = {entry["folder"] for entry in _earlier(out)}
     for place in places:
-        if place.exists() and ("." if is_single else place.name) not in own and not Staging(out).is_moving:
+        if exists(place) and ("." if is_single else place.name) not in own and not Staging(out).is_moving:
             raise InputError(f"{place}: was not converted by an earlier run; choose another output folder")
 
 
 def _earlier(out: Path) -> list[dict[str, Any]]:
     """The scenes that `convert.json` names."""
-    if not (out / REPORT).is_file():
+    if not exists(out / REPORT):
         return []
     data = load_json(out / REPORT)
     if data.get("format") != _REPORT_FORMAT:

@@ -20,7 +20,7 @@ from rayzer.data.sources.source import ReadOptions, SceneRef, Source
 from rayzer.data.sources.video import Video
 from rayzer.data.strict_json import text_lines
 from rayzer.errors import InputError
-from rayzer.files import exists
+from rayzer.files import exists, is_file, is_folder
 
 # The first that recognises something reads it, so the more particular ones come first.
 FORMATS: dict[str, Source] = {
@@ -30,6 +30,7 @@ FORMATS: dict[str, Source] = {
         *(RealEstate(), Colmap(), Video(), PhotoFolder()),
     )
 }
+_SHOWN = 200  # characters of a line in a message
 _DEPTH = 4  # how far below a folder scenes are looked for: dataset / split / batch / scene
 
 
@@ -45,7 +46,7 @@ def recognise(path: Path, format: str = "") -> Source:
     """
     source = _recognised(path, format)
     if source is None:
-        if path.is_dir():
+        if is_folder(path):
             raise InputError(
                 f"{path}: holds no photos, no video and no scene of a known format; is it the right folder?"
             )
@@ -73,9 +74,9 @@ def find_scenes(path: Path, format: str = "") -> list[SceneRef]:
     source = _recognised(path, format)
     if source is not None and source.recognises(path):
         return source.find(path)
-    if not format and path.suffix.lower() == ".txt" and path.is_file():
+    if not format and path.suffix.lower() == ".txt" and is_file(path):
         return _listed(path)
-    found = _below(path, format, _DEPTH) if path.is_dir() else []
+    found = _below(path, format, _DEPTH) if is_folder(path) else []
     return found or recognise(path, format).find(path)
 
 
@@ -123,7 +124,7 @@ def _below(folder: Path, format: str, depth: int) -> list[SceneRef]:
         source = next((s for s in FORMATS.values() if format in ("", s.name) and s.recognises(entry)), None)
         if source is not None:
             refs += source.find(entry)
-        elif depth > 1 and entry.is_dir():
+        elif depth > 1 and is_folder(entry):
             refs += _below(entry, format, depth - 1)
     return refs
 
@@ -147,7 +148,8 @@ def _entry(list_file: Path, number: int, line: str) -> SceneRef:
     folders = (list_file.parent, Path(), list_file.absolute().parent.parent)
     ref = _named(line, folders)
     if ref is None:
-        places = " nor ".join(dict.fromkeys(str(folder / line) for folder in folders))
+        shown = line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."
+        places = " nor ".join(dict.fromkeys(str(folder / shown) for folder in folders))
         raise InputError(f"{list_file}: line {number}: there is neither {places}; correct the path")
     return ref
 

@@ -79,11 +79,11 @@ def list_scenes(
         for listed in as_they_come(partial(look_at, wanted=wanted), list(refs.values()), workers):
             found[listed.ref] = listed
             advance(len(found), len(refs))
-    ordered = [found[ref] for ref in refs.values()]
-    kept = [listed.ref for listed in ordered if not listed.kind]
-    if not kept:
-        raise nothing_made([listed.reason for listed in ordered])
-    _write(output, kept)
+        ordered = [found[ref] for ref in refs.values()]
+        kept = [listed.ref for listed in ordered if not listed.kind]
+        if not kept:
+            raise nothing_made([listed.reason for listed in ordered])
+        _write(output, kept)
     return ordered
 
 

@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any
@@ -41,7 +41,8 @@ from rayzer.data.sources.source import ProblemKind, ReadOptions
 from rayzer.data.sources.video import Video
 from rayzer.data.views import decode_frames
 from rayzer.errors import InputError
-from rayzer.progress import Advance
+from rayzer.files import exists
+from rayzer.progress import Advance, progress_bar
 
 SCENES, LIST, CHECKSUMS = "scenes", "scenes.txt", "SHA256SUMS"
 _WRITES = (SCENES, LIST, INDEX, CHECKSUMS)
@@ -72,8 +73,7 @@ class PackRequest:
             problems.append(str(error))
 
         options = ReadOptions(allow_outside=self.allow_outside, cameras=self.cameras, report=report)
-        packed = pack_scene(read_scene(task.ref, options), self.preprocessing, target, progress)
-        return asdict(replace(packed, unreadable=(*problems, *packed.unreadable)))
+        return asdict(pack_scene(read_scene(task.ref, options), self.preprocessing, target, progress, problems))
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,8 @@ class Shard:
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.count:
-            raise InputError(
-                f"--shard {self.number}/{self.count}: expected 1/{self.count} to {self.count}/{self.count}"
-            )
+            parts = f"1/{self.count} to {self.count}/{self.count}" if self.count else "a part of at least one, like 2/8"
+            raise InputError(f"--shard {self.number}/{self.count}: expected {parts}")
 
     @classmethod
     def parse(cls, text: str) -> Shard:
@@ -173,15 +172,20 @@ def pack(
     _check(source, out, tasks)
     plan = Plan("pack", {**asdict(request.preprocessing), "cameras": request.cameras}, tasks)
     staging = open_staging(out, plan, overwrite, shared=shard is not None)
-    run_scenes(request, staging, shard.of(tasks) if shard else tasks, workers, "Packing")
-    outcomes = staging.outcomes(tasks)
-    if shard is None:
-        _finish(staging, request, outcomes, source)
+    with progress_bar("Packing") as advance:
+        run_scenes(request, staging, shard.of(tasks) if shard else tasks, workers, advance)
+        outcomes = staging.outcomes(tasks)
+        if shard is None:
+            _finish(staging, request, outcomes, source)
     return _report(outcomes, len(tasks) - len(outcomes))
 
 
 def pack_scene(
-    scene: Scene, preprocessing: Preprocessing, path: Path, progress: Advance = lambda done, total: None
+    scene: Scene,
+    preprocessing: Preprocessing,
+    path: Path,
+    progress: Advance = lambda done, total: None,
+    lost: Sequence[str] = (),
 ) -> PackedFile:
     """Write one packed scene; pictures that cannot be decoded are left out, and their frames keep their numbers.
 
@@ -190,13 +194,14 @@ def pack_scene(
         preprocessing: how its pictures are resized and cropped.
         path: the file to write.
         progress: called after every frame.
+        lost: a line on each picture that could not be read with the scene.
 
     Raises:
         InputError: if no picture can be decoded, or the results differ in size.
     """
     shape = _common_shape(scene, preprocessing)
     rows: list[int] = []
-    unreadable = [message for _, message in scene.skipped]
+    unreadable = [*lost, *(message for _, message in scene.skipped)]
     count = 0
     with SpooledTemporaryFile(_MEMORY_BYTES, dir=str(path.parent)) as pixels:
         for frame in scene.frames:
@@ -285,7 +290,7 @@ def _check(source: Path, out: Path, tasks: Sequence[SceneTask]) -> None:
         raise InputError(f"{videos[0]}: is a video; take pictures from it first: rayzer data convert {source} scenes/")
     check_apart(out, _WRITES, {source, *(task.ref.path for task in tasks)})
     for name in _WRITES:
-        if (out / name).exists() and not Packed().recognises(out) and not Staging(out).is_moving:
+        if exists(out / name) and not Packed().recognises(out) and not Staging(out).is_moving:
             raise InputError(f"{out / name}: is not from an earlier pack; choose another output folder")
 
 

@@ -20,7 +20,7 @@ from rayzer.data.parallel import as_they_come
 from rayzer.data.sources.source import SceneRef
 from rayzer.errors import InputError
 from rayzer.files import PARTIAL, check_output_folder, exists, move_entry, remove_entry
-from rayzer.progress import Advance, progress_bar
+from rayzer.progress import Advance
 
 
 class SceneJob(Protocol):
@@ -97,7 +97,7 @@ class Staging:
     @property
     def is_moving(self) -> bool:
         """Whether all work was done and only the moving to its final place was cut short."""
-        return self._moving.exists()
+        return exists(self._moving)
 
     def outcome(self, task: SceneTask) -> SceneOutcome | None:
         """What came of a scene, if it was tried and a result is still what it was."""
@@ -139,9 +139,17 @@ class Staging:
                 if exists(source):
                     move_entry(source, destination)
             self.plan.unlink()  # from here on, the output is a finished one
-            remove_entry(self.folder)
+            self.sweep()
         except OSError as error:
             raise unwritable(self.out, error) from error
+
+    def sweep(self) -> None:
+        """Remove what is left of finished work: the sign that it is that goes last."""
+        if self.is_moving and not exists(self.plan):
+            for entry in self.folder.iterdir():
+                if entry != self._moving:
+                    remove_entry(entry)
+            remove_entry(self.folder)
 
     def tidy(self, names: Collection[str]) -> None:
         """Remove from `results` all but these: what killed processes and failed scenes left there."""
@@ -183,6 +191,10 @@ def open_staging(out: Path, plan: Plan, overwrite: bool, shared: bool = False) -
         InputError: if `out` holds anything else, or cannot be written.
     """
     staging = Staging(out)
+    try:
+        staging.sweep()
+    except OSError as error:
+        raise unwritable(out, error) from error
     if not staging.is_moving or _read(staging.plan) != plan.as_json():
         check_output_folder(out, overwrite)
     try:
@@ -195,7 +207,7 @@ def open_staging(out: Path, plan: Plan, overwrite: bool, shared: bool = False) -
     return staging
 
 
-def run_scenes(job: SceneJob, staging: Staging, tasks: Sequence[SceneTask], workers: int, title: str) -> None:
+def run_scenes(job: SceneJob, staging: Staging, tasks: Sequence[SceneTask], workers: int, advance: Advance) -> None:
     """Do the job for all of `tasks` that are not done yet; those that failed before are tried again.
 
     Raises:
@@ -206,15 +218,14 @@ def run_scenes(job: SceneJob, staging: Staging, tasks: Sequence[SceneTask], work
         return
     done = len(tasks) - len(pending)
     try:
-        with progress_bar(title) as advance:
-            advance(done, len(tasks))
-            if min(workers, len(pending)) > 1:
-                for count, _ in enumerate(as_they_come(partial(staging.process, job), pending, workers), start=1):
-                    advance(done + count, len(tasks))
-            else:
-                for count, task in enumerate(pending):
-                    staging.process(job, task, _share(advance, done + count, len(tasks)))
-                    advance(done + count + 1, len(tasks))
+        advance(done, len(tasks))
+        if min(workers, len(pending)) > 1:
+            for count, _ in enumerate(as_they_come(partial(staging.process, job), pending, workers), start=1):
+                advance(done + count, len(tasks))
+        else:
+            for count, task in enumerate(pending):
+                staging.process(job, task, _share(advance, done + count, len(tasks)))
+                advance(done + count + 1, len(tasks))
     except OSError as error:
         raise unwritable(staging.out, error) from error
 

@@ -192,6 +192,26 @@ def test_a_summary(data_set):
     assert text.index("unreadable ") < text.index("sound ")
 
 
+def test_scenes_that_have_no_poses_are_no_failure(tmp_path):
+    for name in "ab":
+        write_scene(tmp_path / "set" / name, poses=False)
+    text = text_of(Inspection(tmp_path / "set", True, Recipe(), inspected(tmp_path / "set")))
+    assert "Usable without poses: 2 of 2 scenes." in text
+
+
+def test_labels_tell_scenes_of_one_folder_apart():
+    paths = ["a/opencv_cameras.json", "b/metadata/1.json", "b/metadata/2.json", "c.torch"]
+    scenes = tuple(SceneReport(SceneRef(Path("/data") / path, "k" * path.endswith("h")), "name") for path in paths)
+    inspection = Inspection(Path("/data"), True, Recipe(), scenes)
+    assert [inspection.label(scene) for scene in scenes] == ["a", "b/metadata/1.json", "b/metadata/2.json", "c.torch#k"]
+
+
+def test_of_videos_it_is_said_how_many_frames_count():
+    videos = tuple(SceneReport(SceneRef(Path(f"/data/{n}.mp4")), n, "video", 24, 24, 24, 24) for n in "ab")
+    text = text_of(Inspection(Path("/data"), True, Recipe(), videos))
+    assert "Of a video, 24 frames were looked at, spread evenly." in text
+
+
 def report(number, **values):
     return SceneReport(SceneRef(Path(f"/data/1K/{number:064x}")), f"{number:064x}", "dl3dv", **values)
 

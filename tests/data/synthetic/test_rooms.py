@@ -195,7 +195,17 @@ def test_points_keep_their_colour_from_view_to_view(views):
         assert min(reprojected_error(views, first, 1, shift) for shift in (-0.5, 0.5)) > 1.5 * error
 
 
-def test_pixels_are_means_around_the_same_centres():
+@pytest.fixture
+def untextured(monkeypatch):
+    """Every material in one grey of its own: textures are smoothed to a pixel's size, whatever that is."""
+
+    def albedo(materials, hits, rays, spacing):
+        return ((hits.materials % 7 + 1) / 8).expand_as(hits.points)
+
+    monkeypatch.setattr("rayzer.data.synthetic.shading._albedo", albedo)
+
+
+def test_pixels_are_means_around_the_same_centres(untextured):
     fine, coarse = render_room(5, 1, 2 * SIZE).images, render_room(5, 1, SIZE).images
 
     def difference(shift: int) -> float:
@@ -207,13 +217,13 @@ def test_pixels_are_means_around_the_same_centres():
     assert min(difference(1), difference(-1)) > 1.3 * difference(0)
 
 
-def test_edges_are_smooth():
+def test_edges_are_smooth(untextured):
     """With one ray per pixel many neighbours across an edge differ by all of it; antialiased ones lie between."""
-    composed = [compose(seed, 2) for seed in range(3)]
+    composed = [compose(0, 6)]
     exact = render_rooms(composed, 4 * 48).images.flatten(0, 1)
     pooled = torch.nn.functional.avg_pool2d(exact, 4)
     aliased = exact[..., 2::4, 2::4]
-    gains: dict[Quality, float] = {"full": 3.0, "fast": 1.0}
+    gains: dict[Quality, float] = {"full": 5.0, "fast": 1.0}
     for quality, gain in gains.items():
         images = render_rooms(composed, 48, quality).images.flatten(0, 1)
         assert (psnr(images, pooled) - psnr(aliased, pooled)).mean() > gain

@@ -133,7 +133,7 @@ def distortion(evidence: Evidence) -> Problem | None:
     message = (
         f"lens distortion in {counted(len(bent), 'frame')} (largest coefficient {largest:.2g}), which cameras leave "
     )
-    message += "out; undistort the pictures before training with poses"
+    message += "out; before training with poses, undistort the pictures (rayzer data convert --undistort)"
     return Problem("note", message, evidence.names(bent))
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from rayzer.data.inspection.evidence import Problem, Recipe
 from rayzer.data.sources.source import SceneRef
 
+SAY_NOTHING = ("opencv_cameras.json", "scene.json", "transforms.json")  # files that are called alike in every scene
+
 
 @dataclass(frozen=True)
 class CameraPath:
@@ -107,7 +109,7 @@ class Inspection:
         if place == self.path or not place.is_relative_to(self.path):
             return scene.ref.key or scene.name
         place = place.relative_to(self.path)
-        place = place.parent if place.name.endswith(".json") and place.parent.name else place
+        place = place.parent if place.name in SAY_NOTHING and place.parent.name else place
         return f"{place}#{scene.ref.key}" if scene.ref.key else str(place)
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from rayzer.data.inspection.evidence import Problem, Severity
 from rayzer.data.inspection.report import Inspection, SceneReport
+from rayzer.data.sources.source import VIDEO_FRAMES
 
 MAX_WIDTH = 100
 MAX_SCENES = 12  # rows in the table of scenes
@@ -190,8 +191,9 @@ def _sentence(inspection: Inspection) -> str:
         return f"Not {usable[0].lower()}{usable[1:]}." if total == 1 else f"{usable}: none of {total:,} scenes."
     if total == 1:
         return f"{usable} {_use_of(inspection.scenes[0])}."
-    with_poses = f"{posed:,} of {total:,} scenes with poses, " if inspection.cameras else ""
-    return f"{usable}: {with_poses}{without:,} of {total:,} without."
+    if not any(scene.poses for scene in inspection.scenes):
+        return f"{usable} without poses: {without:,} of {total:,} scenes."
+    return f"{usable}: {posed:,} of {total:,} scenes with poses, {without:,} of {total:,} without."
 
 
 def _use_of(scene: SceneReport) -> str:
@@ -205,9 +207,11 @@ def _remarks(inspection: Inspection) -> list[str]:
     decoded, pictures = (sum(getattr(scene, name) for scene in inspection.scenes) for name in ("decoded", "present"))
     uncounted = any("uncounted_frames" in scene.problems for scene in inspection.scenes)
     judged_by_two = not inspection.recipe.name and inspection.without_poses > 0
+    videos = len(inspection.scenes) > 1 and any(scene.format == "video" for scene in inspection.scenes)
     remarks = {
         f"Decoded {decoded:,} of {pictures:,} pictures, spread evenly; --all decodes every one.": decoded < pictures,
         "Poses and intrinsics were not looked at.": not inspection.cameras,
+        f"Of a video, {VIDEO_FRAMES} frames were looked at, spread evenly.": videos,
         "Videos count as usable; whether they are long enough was not looked at.": uncounted,
         "Two pictures make a scene usable here; --recipe NAME asks for more.": judged_by_two,
     }

@@ -10,6 +10,7 @@ Chunks are loaded without running code, and mapped into memory: only pictures th
 
 from __future__ import annotations
 
+import os
 import pickle
 import warnings
 from functools import lru_cache
@@ -26,7 +27,7 @@ from rayzer.data.sources.real_estate import CAMERA_NUMBERS, clip_frame
 from rayzer.data.sources.source import ReadOptions, SceneRef, Source
 from rayzer.data.strict_json import load_json, start_of
 from rayzer.errors import InputError
-from rayzer.files import exists
+from rayzer.files import exists, is_file, is_folder
 
 INDEX = "index.json"
 
@@ -46,14 +47,14 @@ class Chunks(Source):
 
     def recognises(self, path: Path) -> bool:
         """A `.torch` file, an `index.json` that names some, or the folder that has it."""
-        return is_file_of(path, (_SUFFIX,)) or _is_index(path / INDEX if path.is_dir() else path)
+        return is_file_of(path, (_SUFFIX,)) or _is_index(path / INDEX if is_folder(path) else path)
 
     def find(self, path: Path) -> list[SceneRef]:
         """The clips in the order of `index.json` or, without one, of the chunks."""
-        index = path / INDEX if path.is_dir() else path
-        if index.suffix == ".json" and index.is_file():
+        index = path / INDEX if is_folder(path) else path
+        if index.suffix == ".json" and is_file(index):
             return [SceneRef(file, key, self.name) for key, file in _index(index)]
-        files = files_in(path, (_SUFFIX,)) if path.is_dir() else [path]
+        files = files_in(path, (_SUFFIX,)) if is_folder(path) else [path]
         if not files:
             raise InputError(f"{path}: holds neither {INDEX} nor any {_SUFFIX} file; is it the right folder?")
         return [SceneRef(file, key, self.name) for file in files for key in _clips(file)]
@@ -99,7 +100,7 @@ def read_clip(path: Path, key: str, options: ReadOptions = ReadOptions()) -> Sce
 
 
 def _is_index(path: Path) -> bool:
-    return path.name == INDEX and path.is_file() and f'{_SUFFIX}"'.encode() in start_of(path, _START_BYTES)
+    return path.name == INDEX and is_file(path) and f'{_SUFFIX}"'.encode() in start_of(path, _START_BYTES)
 
 
 def _index(path: Path) -> list[tuple[str, Path]]:
@@ -135,6 +136,8 @@ def _clips_of(path: Path, mtime_ns: int, size: int) -> dict[str, dict[str, Any]]
 
 
 def _loaded(path: Path) -> object:
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path}: may not be read; check its permissions")
     if start_of(path, len(_ZIP)) != _ZIP:  # torch would say it in words for programmers
         raise InputError(f"{path}: is no chunk, which torch.save of PyTorch 1.6 or newer writes; {_AGAIN}")
     try:

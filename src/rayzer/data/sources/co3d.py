@@ -21,10 +21,11 @@ from rayzer.data.exchange import Lens, inverse_rigid, usable_intrinsics
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources.folder import natural_key
 from rayzer.data.sources.json_list import objects_in
-from rayzer.data.sources.real_size import is_there, posed_frame, visible_entries
+from rayzer.data.sources.real_size import posed_frame, visible_entries
 from rayzer.data.sources.source import ReadOptions, SceneRef, Source
 from rayzer.data.strict_json import checked_rigid, finite_float, finite_floats, inner_path, side_px
 from rayzer.errors import InputError
+from rayzer.files import is_file, is_folder
 
 FRAMES = "frame_annotations.jgz"
 SEQUENCES = "sequence_annotations.jgz"
@@ -42,7 +43,7 @@ class Co3d(Source):
 
     def recognises(self, path: Path) -> bool:
         """A folder with such a file, or one of nothing but such folders (and files)."""
-        return path.is_dir() and bool(_categories(path))
+        return is_folder(path) and bool(_categories(path))
 
     def find(self, path: Path) -> list[SceneRef]:
         """The sequences that are there, `SEQUENCE` in a category's folder, `CATEGORY/SEQUENCE` above."""
@@ -61,7 +62,7 @@ class Co3d(Source):
     def read(self, ref: SceneRef, options: ReadOptions) -> Scene:
         """See `read_co3d`."""
         category, sequence = ref.path, ref.key
-        if not (category / FRAMES).is_file():
+        if not is_file(category / FRAMES):
             name, _, sequence = ref.key.partition("/")
             category = next((folder for folder in _categories(ref.path) if folder.name == name), None)
         if category is None:
@@ -95,7 +96,7 @@ def read_co3d(category: Path, sequence: str, options: ReadOptions = ReadOptions(
     for record in records:
         where = f"{file}: {sequence} frame {record.number}"
         picture = inner_path(category.parent, record.path, f"{where}: image.path", allow_outside=options.allow_outside)
-        found = is_there(picture)
+        found = is_file(picture)
         if not found:
             skipped.append((picture, f"{where}: there is no picture {record.path}"))
         frames.append(_frame(record, picture if found else None, where, options))
@@ -121,10 +122,10 @@ class _Record(NamedTuple):
 
 def _categories(path: Path) -> list[Path]:
     """The folder itself or all folders in it, provided that they are categories."""
-    if (path / FRAMES).is_file():
+    if is_file(path / FRAMES):
         return [path]
-    folders = [entry for entry in visible_entries(path) if not entry.name.startswith("_") and entry.is_dir()]
-    if not all((folder / FRAMES).is_file() for folder in folders):
+    folders = [entry for entry in visible_entries(path) if not entry.name.startswith("_") and is_folder(entry)]
+    if not all(is_file(folder / FRAMES) for folder in folders):
         return []  # with other things beside them, categories are found one by one, and the other things as well
     return sorted(folders, key=lambda folder: natural_key(folder.name))
 
@@ -192,7 +193,7 @@ def _notes(category: Path, sequence: str, records: Sequence[_Record]) -> tuple[s
 
 def _quality(file: Path, sequence: str) -> float | None:
     """The authors' score of a sequence's cameras; None where they give none."""
-    if not file.is_file():
+    if not is_file(file):
         return None
     entry = next((entry for entry in objects_in(file) if entry.get("sequence_name") == sequence), {})
     return _number(entry.get("viewpoint_quality_score"))

@@ -26,10 +26,11 @@ from rayzer.data.sources.colmap_files import (
     images_binary,
     images_text,
 )
-from rayzer.data.sources.real_size import is_there, name_key, posed_frame, standing_folder
+from rayzer.data.sources.real_size import name_key, posed_frame, standing_folder
 from rayzer.data.sources.source import ReadOptions, SceneRef, Source
 from rayzer.data.strict_json import checked_rigid, inner_path
 from rayzer.errors import InputError
+from rayzer.files import is_file, is_folder
 from rayzer.geometry.rotations import quaternion_from_rotation, rotation_from_quaternion
 
 _PLACES = ("sparse/0", "sparse", "colmap/sparse/0", ".")  # where gsplat and nerfstudio look, in this order
@@ -141,13 +142,13 @@ def _model_in(folder: Path) -> tuple[Path, str] | None:
     """Folder and suffix of the first complete model."""
     for place in _PLACES:
         for suffix in READERS:
-            if all((folder / place / f"{stem}{suffix}").is_file() for stem in ("cameras", "images")):
+            if all(is_file(folder / place / f"{stem}{suffix}") for stem in ("cameras", "images")):
                 return folder / place, suffix
     return None
 
 
 def _present(picture: Path, where: str, folder: Path) -> Path:
-    if not is_there(picture):
+    if not is_file(picture):
         raise InputError(f"{where}: {picture} does not exist; put the pictures into {folder}")
     return picture
 
@@ -156,7 +157,7 @@ def _scene_root(folder: Path, model: Path) -> Path:
     """The folder that holds `images/`: the one given, or at most two above the model."""
     above = (Path(os.path.normpath(model / up)) for up in ("..", "../.."))
     places = (folder, *above)
-    return next((place for place in places if standing_folder(place / "images", place).is_dir()), folder)
+    return next((place for place in places if is_folder(standing_folder(place / "images", place))), folder)
 
 
 # ---- model to frames

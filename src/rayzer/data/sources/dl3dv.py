@@ -25,6 +25,7 @@ from rayzer.data.sources.nerfstudio import FILE_NAME, read_transforms
 from rayzer.data.sources.real_size import standing_folder, visible_entries
 from rayzer.data.sources.source import ReadOptions, SceneRef, Source
 from rayzer.errors import InputError
+from rayzer.files import is_file, is_folder
 
 MAX_DISTANCE = 1e3  # the reconstructions are a few units large; poses beyond are failures of COLMAP
 
@@ -40,10 +41,10 @@ class Dl3dv(Source):
 
     def recognises(self, path: Path) -> bool:
         """A folder of such a layout, its transforms.json, or a folder of nothing but .zip files."""
-        if not path.is_dir():
+        if not is_folder(path):
             return path.name == FILE_NAME and _is_hash(_scene_name(path.parent))
         base = _base(path)
-        has_file, has_pictures = (base / FILE_NAME).is_file(), _pictures(base) is not None
+        has_file, has_pictures = is_file(base / FILE_NAME), _pictures(base) is not None
         if _is_hash(_scene_name(path)):
             return has_file or has_pictures
         return (base != path and has_file and has_pictures) or _only_archives(path)
@@ -56,16 +57,15 @@ class Dl3dv(Source):
 
     def read(self, ref: SceneRef, options: ReadOptions) -> Scene:
         """See `read_dl3dv`."""
-        return read_dl3dv(ref.path if ref.path.is_dir() else ref.path.parent, options)
+        return read_dl3dv(ref.path if is_folder(ref.path) else ref.path.parent, options)
 
 
 def read_dl3dv(folder: Path, options: ReadOptions = ReadOptions()) -> Scene:
     """Read a scene; it is named by its hash.
 
-    With cameras, frames are those of `transforms.json`, in natural order: COLMAP found no pose for the other
-    pictures, which a note counts. Without cameras, or where there is no `transforms.json`, frames are all
-    pictures of the largest copy, in natural order. So the numbers of frames with and without cameras differ
-    where pictures have no pose.
+    Frames are those of `transforms.json`, in natural order, whether cameras are read or not: so their numbers are
+    always the same. COLMAP found no pose for the other pictures, which a note counts; without poses they can be
+    used as well, as a plain folder. Where there is no `transforms.json`, all pictures of the largest copy are frames.
 
     Args:
         folder: the one named by the hash, or the `nerfstudio/` or `colmap/` in it.
@@ -79,9 +79,9 @@ def read_dl3dv(folder: Path, options: ReadOptions = ReadOptions()) -> Scene:
     file, pictures = base / FILE_NAME, _pictures(base)
     if pictures is None:
         raise InputError(f"{base}: holds no folder images, images_4 or images_8 with pictures; unzip the scene again")
-    if not options.cameras or not file.is_file():
-        notes = (f"There is no {FILE_NAME}: the cameras are not known.",) if options.cameras else ()
+    if not is_file(file):
         frames = tuple(_plain_frame(picture, options) for picture in files_in(pictures, IMAGE_SUFFIXES))
+        notes = (f"There is no {FILE_NAME}: the cameras are not known.",)
         return Scene(_scene_name(folder), frames, folder, notes)
     scene = read_transforms(file, options)
     frames = tuple(_within_reach(frame, file, options) for frame in scene.frames)
@@ -116,7 +116,8 @@ def _left_out(pictures: Path, frames: Sequence[Frame]) -> list[str]:
     count = len(
         {picture.name for picture in files_in(pictures, IMAGE_SUFFIXES)} - {Path(frame.name).name for frame in frames}
     )
-    return [f"Left out: pictures without a pose in {FILE_NAME} ({count})."] if count else []
+    way_out = f"to use all pictures without poses, give {pictures.name}/ itself"
+    return [f"Left out: pictures without a pose in {FILE_NAME} ({count}); {way_out}."] if count else []
 
 
 def _scene_name(folder: Path) -> str:
@@ -132,7 +133,7 @@ def _is_hash(name: str) -> bool:
 def _base(folder: Path) -> Path:
     """The folder of `transforms.json`, or else of the pictures: the one given, or one in it."""
     places = (folder, *(folder / name for name in _NESTED))
-    with_file = (place for place in places if (place / FILE_NAME).is_file())
+    with_file = (place for place in places if is_file(place / FILE_NAME))
     with_pictures = (place for place in places if _pictures(place))
     return next(chain(with_file, with_pictures), folder)
 
@@ -140,7 +141,7 @@ def _base(folder: Path) -> Path:
 def _pictures(base: Path) -> Path | None:
     """The folder of the largest pictures."""
     folder = standing_folder(base / "images", base)
-    return folder if folder.is_dir() else None
+    return folder if is_folder(folder) else None
 
 
 def _only_archives(folder: Path) -> bool:

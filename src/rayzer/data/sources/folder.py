@@ -11,7 +11,9 @@ from pathlib import Path
 from rayzer.data.images import IMAGE_SUFFIXES, PhotoHeader, read_header
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources.source import ReadOptions, SceneRef, Source
+from rayzer.data.sources.video import SUFFIXES as VIDEO_SUFFIXES
 from rayzer.errors import InputError
+from rayzer.files import is_file, is_folder
 
 
 class PhotoFolder(Source):
@@ -42,7 +44,7 @@ def read_folder(path: Path | str) -> Scene:
         InputError: if there is no such folder.
     """
     path = Path(path)
-    if not path.is_dir():
+    if not is_folder(path):
         raise InputError(f"{path}: there is no such folder; check the path")
     folder, photos = _find_photos(path)
     frames, headers, skipped = [], [], []
@@ -57,6 +59,10 @@ def read_folder(path: Path | str) -> Scene:
     notes = _notes(headers)
     if folder != path and (beside := files_in(path, IMAGE_SUFFIXES)):
         notes += (f"Only the photos in {folder.name}/ are used; {len(beside)} beside that folder are not.",)
+    if videos := files_in(folder, VIDEO_SUFFIXES):
+        notes += (
+            f"Only the photos are used, not the videos beside them ({len(videos)}); give those a folder of their own.",
+        )
     name = (folder.resolve().parent if folder.name == "images" else folder.resolve()).name
     return Scene(name, tuple(frames), path, notes, tuple(skipped))
 
@@ -84,7 +90,7 @@ def entries_of(folder: Path) -> list[Path]:
 def is_file_of(path: Path, suffixes: Collection[str]) -> bool:
     """Whether this is a file with one of the suffixes (in upper or lower case) that is not hidden."""
     # names with a leading dot are hidden files and the "._" companions that macOS leaves on other disks
-    return path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
+    return path.suffix.lower() in suffixes and not path.name.startswith(".") and is_file(path)
 
 
 def natural_key(name: str) -> tuple:
@@ -95,7 +101,7 @@ def natural_key(name: str) -> tuple:
 
 def _find_photos(path: Path) -> tuple[Path, list[Path]]:
     for folder in (path / "images", path):
-        if folder.is_dir() and (photos := files_in(folder, IMAGE_SUFFIXES)):
+        if is_folder(folder) and (photos := files_in(folder, IMAGE_SUFFIXES)):
             return folder, photos
     return path, []
 

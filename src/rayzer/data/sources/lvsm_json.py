@@ -29,6 +29,7 @@ from rayzer.data.sources.rayzer_json import Dialect, read_frames
 from rayzer.data.sources.source import ReadOptions, SceneRef, Source
 from rayzer.data.strict_json import finite_floats, inner_path, mentions
 from rayzer.errors import InputError
+from rayzer.files import is_folder
 
 METADATA = "metadata"
 
@@ -46,12 +47,12 @@ class LvsmJson(Source):
     def recognises(self, path: Path) -> bool:
         """A JSON file with `image_path` near its start, or a folder with such files in `metadata/`."""
         files = (entry for entry in entries_of(path / METADATA) if is_file_of(entry, _JSON))
-        candidates = islice(files, _ENOUGH) if path.is_dir() else [path]
+        candidates = islice(files, _ENOUGH) if is_folder(path) else [path]
         return any(is_file_of(file, _JSON) and mentions(file, _PICTURE) for file in candidates)
 
     def find(self, path: Path) -> list[SceneRef]:
         """The file itself, or all those in `metadata/`, in natural order."""
-        files = files_in(path / METADATA, _JSON) if path.is_dir() else [path]
+        files = files_in(path / METADATA, _JSON) if is_folder(path) else [path]
         if not files:
             raise InputError(f"{path / METADATA}: holds no scene files; is it the right folder?")
         return [SceneRef(file, format=self.name) for file in files]

@@ -27,7 +27,7 @@ from rayzer.data.exchange import (
     usable_intrinsics,
 )
 from rayzer.data.scenes import Frame, Scene
-from rayzer.data.sources.real_size import Size, is_there, name_key, posed_frame, standing_folder
+from rayzer.data.sources.real_size import Size, name_key, posed_frame, standing_folder
 from rayzer.data.sources.source import ReadOptions, SceneRef, Source
 from rayzer.data.strict_json import (
     checked_rigid,
@@ -40,6 +40,7 @@ from rayzer.data.strict_json import (
     side_px,
 )
 from rayzer.errors import InputError
+from rayzer.files import is_file, is_folder
 
 FILE_NAME = "transforms.json"
 SPLIT_NAMES = ("transforms_train.json", "transforms_val.json", "transforms_test.json")  # NeRF's Blender scenes
@@ -63,18 +64,18 @@ class Nerfstudio(Source):
 
     def recognises(self, path: Path) -> bool:
         """A folder with such files, or a JSON file of that name or with such matrices near its start."""
-        if path.is_dir():
-            return (path / FILE_NAME).is_file() or bool(_splits(path))
+        if is_folder(path):
+            return is_file(path / FILE_NAME) or bool(_splits(path))
         return path.suffix.lower() == ".json" and (path.name == FILE_NAME or mentions(path, "transform_matrix"))
 
     def find(self, path: Path) -> list[SceneRef]:
         """The scene of `transforms.json`; without that file, one for each of the splits of a Blender scene."""
-        files = [path] if (path / FILE_NAME).is_file() else _splits(path) or [path]
+        files = [path] if is_file(path / FILE_NAME) else _splits(path) or [path]
         return [SceneRef(file, format=self.name) for file in files]
 
     def read(self, ref: SceneRef, options: ReadOptions) -> Scene:
         """See `read_transforms`."""
-        return read_transforms(ref.path / FILE_NAME if ref.path.is_dir() else ref.path, options)
+        return read_transforms(ref.path / FILE_NAME if is_folder(ref.path) else ref.path, options)
 
 
 def read_transforms(path: Path, options: ReadOptions = ReadOptions()) -> Scene:
@@ -170,7 +171,7 @@ class _World:
 def _saved_world(data: dict[str, Any], path: Path) -> tuple[_World, tuple[str, ...]]:
     notes: tuple[str, ...] = ()
     rows = data.get("applied_transform")
-    if rows is None and (path.parent / "colmap/sparse/0").exists():
+    if rows is None and is_folder(path.parent / "colmap/sparse/0"):
         rows = _LEGACY_TRANSFORM
         notes = (f"{path.name} names no applied_transform; nerfstudio's old default was undone.",)
     rows = _IDENTITY_TRANSFORM if rows is None else rows
@@ -212,7 +213,7 @@ def _located(entry: dict[str, Any], where: str, named: Path, folder: Path, base:
     """Find a picture in the folder that stands for the one named; it may lack its suffix or be missing."""
     path = folder / named.name
     candidates = (path, *(path.with_name(path.name + suffix) for suffix in _MISSING_SUFFIXES))
-    picture = next((candidate for candidate in candidates if is_there(candidate)), None)
+    picture = next((candidate for candidate in candidates if is_file(candidate)), None)
     relative = Path(os.path.relpath(picture or path, base))
     is_copy = folder != named.parent
     return _Source(entry, f"{where} ({entry['file_path']})", picture or path, relative, picture is not None, is_copy)
@@ -230,7 +231,7 @@ def _names(paths: list[Path], file: Path) -> list[str]:
 
 def _splits(folder: Path) -> list[Path]:
     """The files of a Blender scene; nothing if `folder` is no folder with such."""
-    return [folder / name for name in SPLIT_NAMES if (folder / name).is_file()]
+    return [folder / name for name in SPLIT_NAMES if is_file(folder / name)]
 
 
 def _scene_name(path: Path) -> str:

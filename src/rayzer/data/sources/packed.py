@@ -9,6 +9,7 @@ from rayzer.data.sources.packed_file import looks_packed, read_packed_file
 from rayzer.data.sources.source import ReadOptions, SceneRef, Source
 from rayzer.data.strict_json import inner_path, load_json, mentions
 from rayzer.errors import InputError
+from rayzer.files import is_folder
 
 INDEX = "index.json"
 SET_FORMAT, SET_VERSION = "rayzer-packed-set", 1
@@ -22,13 +23,14 @@ class Packed(Source):
 
     def recognises(self, path: Path) -> bool:
         """A file that starts like a packed scene, or the folder or index of a set."""
-        index = path / INDEX if path.is_dir() else path
+        index = path / INDEX if is_folder(path) else path
         return mentions(index, SET_FORMAT) if index.name == INDEX else looks_packed(path)
 
     def find(self, path: Path) -> list[SceneRef]:
         """The file itself, or the scenes of a set in its order."""
-        if path.is_dir() or path.name == INDEX:
-            return [SceneRef(file, format=self.name) for file in files_of_set(path / INDEX if path.is_dir() else path)]
+        index = path / INDEX if is_folder(path) else path
+        if index.name == INDEX:
+            return [SceneRef(file, format=self.name) for file in files_of_set(index)]
         return super().find(path)
 
     def read(self, ref: SceneRef, options: ReadOptions) -> Scene:

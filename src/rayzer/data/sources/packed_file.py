@@ -26,6 +26,7 @@ import numpy as np
 
 from rayzer.data.images import ImageFit, Preprocessing
 from rayzer.data.scenes import Frame
+from rayzer.data.strict_json import MAX_DISTANCE, RIGID_TOLERANCE, start_of
 from rayzer.errors import InputError
 
 FORMAT, VERSION = "rayzer-packed-scene", "1"
@@ -102,11 +103,7 @@ class PackedScene:
 
 def looks_packed(path: Path) -> bool:
     """Whether a file is a packed scene, from its name and first bytes; never raises."""
-    try:
-        with path.open("rb") as file:
-            return path.suffix == SUFFIX and f'"{FORMAT}"'.encode() in file.read(_START_BYTES)
-    except OSError:
-        return False
+    return path.suffix == SUFFIX and f'"{FORMAT}"'.encode() in start_of(path, _START_BYTES)
 
 
 def write_packed_file(path: Path, scene: PackedScene, pixels: IO[bytes], shape: tuple[int, int, int, int]) -> str:
@@ -210,7 +207,38 @@ def _content(
         raise ValueError("rows do not fit the frames")
     if any(len(tensor) != shape[0] for tensor in tensors.values()):
         raise ValueError("cameras do not fit the pictures")
+    _check_cameras(**tensors)
     return scene, offset, shape
+
+
+def _check_cameras(
+    world_from_camera: np.ndarray | None = None,
+    fxfycxcy_px: np.ndarray | None = None,
+    distortion: np.ndarray | None = None,
+) -> None:
+    """Raise ValueError unless all known poses are rigid, and known intrinsics and distortion finite."""
+    if world_from_camera is not None:
+        poses = _known_rows(world_from_camera, (4, 4))
+        rotations = poses[:, :3, :3]
+        skew = np.abs(rotations.transpose(0, 2, 1) @ rotations - np.eye(3)).max(initial=0.0)
+        last_row = np.abs(poses[:, 3] - [0.0, 0.0, 0.0, 1.0]).max(initial=0.0)
+        # Twice what scene files may have, because inverting a pose can add to it; what is not finite fails as well.
+        if not (max(skew, last_row) <= 2 * RIGID_TOLERANCE and np.abs(poses).max(initial=0.0) <= MAX_DISTANCE):
+            raise ValueError("a pose is not rigid")
+        if not (np.linalg.det(rotations) > 0).all():
+            raise ValueError("a pose is mirrored")
+    if fxfycxcy_px is not None:
+        intrinsics = _known_rows(fxfycxcy_px, (4,))
+        if not (np.isfinite(intrinsics).all() and (intrinsics[:, :2] > 0).all()):
+            raise ValueError("intrinsics are no camera's")
+    if distortion is not None and not (distortion.ndim == 2 and np.isfinite(distortion).all()):
+        raise ValueError("distortion is not finite")
+
+
+def _known_rows(tensor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if tensor.shape[1:] != shape:
+        raise ValueError(f"cameras of shape {tensor.shape}")
+    return tensor[~np.isnan(tensor).any(axis=tuple(range(1, tensor.ndim)))]
 
 
 def _tensor(file: IO[bytes], entry: dict[str, Any], start: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources.source import ProblemKind, ReadOptions, SceneRef, Source, Value
 from rayzer.data.strict_json import finite_float, inner_path, load_json, mentions, rigid_matrix, side_px
 from rayzer.errors import InputError
-from rayzer.files import output_file
+from rayzer.files import is_file, is_folder, output_file
 
 FILE_NAME = "opencv_cameras.json"
 FILE_NAMES = (FILE_NAME, "scene.json")
@@ -33,14 +33,14 @@ class RayZerJson(Source):
 
     def recognises(self, path: Path) -> bool:
         """A folder with such a file in it, or a JSON file of that name or with frames that nobody claims before."""
-        if path.is_dir():
-            return any((path / name).is_file() for name in FILE_NAMES)
+        if is_folder(path):
+            return any(is_file(path / name) for name in FILE_NAMES)
         return path.suffix.lower() == ".json" and (path.name in FILE_NAMES or mentions(path, "frames"))
 
     def read(self, ref: SceneRef, options: ReadOptions) -> Scene:
         """See `read_rayzer_json`."""
-        if ref.path.is_dir():
-            present = [name for name in FILE_NAMES if (ref.path / name).is_file()]
+        if is_folder(ref.path):
+            present = [name for name in FILE_NAMES if is_file(ref.path / name)]
             return read_rayzer_json(ref.path / (present or FILE_NAMES)[0], options)
         return read_rayzer_json(ref.path, options)
 
@@ -148,7 +148,7 @@ def _frame(
 
 def _existing(places: Sequence[Path], problem: str, advice: str) -> Path:
     """The first of the places where there is a file."""
-    found = next(filter(_is_file, places), None)
+    found = next(filter(is_file, places), None)
     if found is None:
         raise InputError(f"{problem} (looked for {', '.join(map(str, places))}); {advice}")
     return found
@@ -161,13 +161,6 @@ def _size(picture: Path, entry: dict[str, Any], where: str) -> tuple[int, int]:
         return photo_size(picture)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name longer than the file system has
-        return False
 
 
 def _intrinsics(entry: dict[str, Any], where: str) -> Intrinsics:

@@ -30,6 +30,7 @@ from rayzer.data.sources.folder import entries_of, files_in, is_file_of
 from rayzer.data.sources.source import ReadOptions, SceneRef, Source
 from rayzer.data.strict_json import checked_rigid, start_of, text_lines
 from rayzer.errors import InputError
+from rayzer.files import is_folder
 
 CAMERA_NUMBERS = 18  # of one frame, without its time
 
@@ -50,13 +51,13 @@ class RealEstate(Source):
     def recognises(self, path: Path) -> bool:
         """A text file that starts with the address of a video or with a camera, or a folder with such files."""
         files = (entry for entry in entries_of(path) if is_file_of(entry, _TEXT))
-        candidates = islice(files, _ENOUGH) if path.is_dir() else [path]
+        candidates = islice(files, _ENOUGH) if is_folder(path) else [path]
         return any(is_file_of(file, _TEXT) and _starts_like_cameras(file) for file in candidates)
 
     def find(self, path: Path) -> list[SceneRef]:
         """The file itself, or all camera files of the folder, in natural order."""
         files = [path]
-        if path.is_dir():
+        if is_folder(path):
             files = [file for file in files_in(path, _TEXT) if _starts_like_cameras(file)]
         if not files:
             raise InputError(f"{path}: holds no camera files (KEY.txt); is it the right folder?")
@@ -178,7 +179,7 @@ def _intrinsics_px(camera: np.ndarray, size: tuple[int, int], where: str) -> Int
 
 def _pictures(path: Path) -> dict[int, Path]:
     """The pictures of a clip by their time in microseconds; empty if there are none."""
-    for folder in filter(Path.is_dir, _places(path)):
+    for folder in filter(is_folder, _places(path)):
         pictures: dict[int, Path] = {}
         for picture in files_in(folder, IMAGE_SUFFIXES):
             if _is_time(picture.stem):

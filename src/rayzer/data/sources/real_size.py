@@ -18,7 +18,6 @@ from rayzer.data.scenes import Frame
 from rayzer.data.sources.folder import entries_of, natural_key
 from rayzer.data.sources.source import ReadOptions
 from rayzer.errors import InputError
-from rayzer.files import exists
 
 Size = tuple[int, int]
 """Width and height in pixels of an upright picture."""
@@ -45,11 +44,6 @@ def standing_folder(folder: Path, base: Path) -> Path:
     copies = {int(match[1]): entry for entry in visible_entries(base) if (match := _copy_of(top, entry.name))}
     filled = (copies[number] for number in sorted(copies) if visible_entries(copies[number]))
     return next(filled, base / top).joinpath(*below)
-
-
-def is_there(picture: Path) -> bool:
-    """Whether there is such a file; there is none of a name that is too long for the file system."""
-    return exists(picture) and picture.is_file()
 
 
 def name_key(path: Path) -> list[tuple]:

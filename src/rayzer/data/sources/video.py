@@ -18,6 +18,7 @@ import numpy as np
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources.source import ReadOptions, SceneRef, Source
 from rayzer.errors import InputError
+from rayzer.files import is_file
 
 SILENCE_S = 60.0
 SUFFIXES = frozenset(
@@ -35,7 +36,7 @@ class Video(Source):
 
     def recognises(self, path: Path) -> bool:
         """A file named like a video."""
-        return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+        return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and is_file(path)
 
     def read(self, ref: SceneRef, options: ReadOptions) -> Scene:
         """See `read_video`."""
@@ -97,7 +98,7 @@ def export_video(
 
 
 def _check(path: Path) -> None:
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{path}: there is no such file; check the path")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: is empty; copy it again")
