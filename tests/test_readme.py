@@ -95,8 +95,7 @@ def test_commands_in_sentences_exist(page):
 def test_every_data_command_is_in_the_guide():
     guide = (ROOT / "docs/data.md").read_text()
     for name in app.commands["data"].commands:
-        if name != "synthesize":  # the section on procedural scenes is to come
-            assert f"rayzer data {name}" in guide
+        assert f"rayzer data {name}" in guide
 
 
 def test_every_format_is_in_the_guide():

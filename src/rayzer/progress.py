@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -19,7 +18,7 @@ class Advance(Protocol):
 def progress_bar(description: str) -> Iterator[Advance]:
     """A bar with the remaining time; the yielded function is called as `advance(done, total)`.
 
-    In a log file or a pipe there is one line at the end, and none if the work fails: then the error stands alone.
+    In a log file or a pipe there is none: what stands on stderr there is for the reader to act on.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -29,6 +28,3 @@ def progress_bar(description: str) -> Iterator[Advance]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(description, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
-        completed, total = progress.tasks[task].completed, progress.tasks[task].total
-    if not console.is_terminal and total is not None:
-        print(f"{description}: {completed:g} of {total:g}", file=sys.stderr)

@@ -258,13 +258,13 @@ def test_wrong_poses_and_the_way_around_them(tmp_path, run):
     file.write_text(json.dumps(data))
     code, _, err = run("data", "convert", tmp_path / "a", tmp_path / "b")
     assert code == 2
-    assert "--no-cameras" in err
-    assert run("data", "convert", tmp_path / "a", tmp_path / "b", "--no-cameras")[0] == 0
+    assert "--no-poses" in err
+    assert run("data", "convert", tmp_path / "a", tmp_path / "b", "--no-poses")[0] == 0
     assert read_scene(tmp_path / "b").frames[0].world_from_camera is None
 
 
 @pytest.mark.parametrize(
-    "words", [["--to", "colmap", "--no-cameras"], ["--undistort", "--no-cameras"], ["--fps", 0], ["--to", "x"]]
+    "words", [["--to", "colmap", "--no-poses"], ["--undistort", "--no-poses"], ["--fps", 0], ["--to", "x"]]
 )
 def test_options_that_contradict(tmp_path, run, words):
     photo_folder(tmp_path / "a")

@@ -284,6 +284,18 @@ def test_missing_pictures_are_left_out_and_reported(own_data_set):
     assert "frame 0" in problem.message
 
 
+def test_pictures_that_a_reader_passes_over_are_reported_too(own_data_set):
+    scene = own_data_set / "2"
+    frames = [{"file_path": f"{frame}.png", "transform_matrix": np.eye(4).tolist()} for frame in range(FRAMES)]
+    (scene / "transforms.json").write_text(json.dumps({"w": 20, "h": 16, "fl_x": 18.0, "frames": frames}))
+    (scene / "opencv_cameras.json").unlink()
+    (scene / "3.png").unlink()
+    samples = source_of(scene)
+    _, (problem,) = samples.read(samples.scenes[0])
+    assert "1 of 12 pictures are left out; the first:" in problem.message
+    assert "3.png" in problem.message
+
+
 def test_scenes_that_become_too_short_are_replaced(own_data_set):
     write_scene(own_data_set / "short", 8, frames=7)
     stream = stream_of(own_data_set, batch_size=8)

@@ -401,8 +401,8 @@ def test_wrong_poses_name_the_way_out(source, tmp_path, run):
     file.write_text(json.dumps(data))
     code, _, err = run("data", "pack", source / "a", tmp_path / "out", "--workers", 1)
     assert code == 2
-    assert "--no-cameras" in err
-    assert run("data", "pack", source / "a", tmp_path / "out", "--workers", 1, "--no-cameras")[0] == 0
+    assert "--no-poses" in err
+    assert run("data", "pack", source / "a", tmp_path / "out", "--workers", 1, "--no-poses")[0] == 0
 
 
 def test_nothing_can_be_packed(source, tmp_path, run):
@@ -658,3 +658,18 @@ def test_interrupted_while_cleaning_up(source, tmp_path, monkeypatch):
     assert ".partial" in entries(out)
     refused("not empty", call=lambda: pack(source, out, REQUEST))  # it is finished
     assert set(entries(out)) == {"scenes", "scenes.txt", "index.json", "SHA256SUMS"}
+
+
+def test_another_option_is_another_plan(source, tmp_path):
+    pack(source, tmp_path / "out", REQUEST, shard=Shard(1, 2))
+    with pytest.raises(InputError, match="allow_outside False, now True"):
+        pack(source, tmp_path / "out", replace(REQUEST, allow_outside=True))
+
+
+def test_only_whole_paths_are_shortened(tmp_path, monkeypatch):
+    make_scene(tmp_path / "s")
+    (tmp_path / "s/images/3.png").write_bytes(b"broken")
+    monkeypatch.chdir(tmp_path)
+    pack(Path("s"), Path("out"), REQUEST)
+    (entry,) = json.loads(Path("out/index.json").read_text())["scenes"]
+    assert entry["unreadable"][0].startswith("images/3.png: ")

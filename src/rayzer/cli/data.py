@@ -50,9 +50,7 @@ def data() -> None:
 )
 @click.option("--all", "every_picture", is_flag=True, help="Decode every picture, however many there are.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/formats.md) and nothing else.")
-@click.pass_context
 def inspect(
-    context: click.Context,
     path: Path,
     format: str,
     allow_outside: bool,
@@ -78,7 +76,8 @@ def inspect(
         scenes = inspect_scenes(refs, options, advance)
     inspection = Inspection(path, options.cameras, wanted, scenes)
     _print_json(inspection) if as_json else _print_text(inspection)
-    context.exit(0 if inspection.without_poses else 2)
+    if not inspection.without_poses:
+        raise InputError(f"{path}: nothing here can be used as a scene; the report on it says why")
 
 
 def _recipe(name: str) -> Recipe:
@@ -187,11 +186,11 @@ def make_index(scenes, output, kind, context, target, distance, seed, format, al
 )
 @format_option
 @click.option("--fps", type=float, default=5.0, show_default=True, help="Pictures a second to take from videos.")
-@click.option("--no-cameras", is_flag=True, help="Leave poses and intrinsics aside, valid or not.")
+@click.option("--no-poses", is_flag=True, help="Leave poses and intrinsics aside, valid or not.")
 @click.option("--undistort", is_flag=True, help="Remove lens distortion from the pictures.")
 @outside_option
 @overwrite_option
-def convert(source, destination, to, format, fps, no_cameras, undistort, allow_outside, overwrite) -> None:
+def convert(source, destination, to, format, fps, no_poses, undistort, allow_outside, overwrite) -> None:
     """Convert scenes or videos of any format into folders of pictures and cameras.
 
     SOURCE is a scene, a video, a folder of them or a list. A scene or video goes into DESTINATION itself, those of
@@ -201,7 +200,7 @@ def convert(source, destination, to, format, fps, no_cameras, undistort, allow_o
     from rayzer.data.convert import ConvertRequest
     from rayzer.data.convert import convert as convert_scenes
 
-    request = ConvertRequest(to, not no_cameras, undistort, fps, allow_outside)
+    request = ConvertRequest(to, not no_poses, undistort, fps, allow_outside)
     report = convert_scenes(source, destination, request, format, overwrite)
     _complain("note", [f"{scene.name}: {note}" for scene in report.scenes for note in scene.notes])
     _complain("left out", report.left_out)
@@ -249,7 +248,7 @@ def index(paths, output, no_poses, min_frames, allow_outside, overwrite) -> None
 @click.option("--image-size", type=int, default=256, show_default=True, help="Short side in pixels.")
 @click.option("--patch-size", type=int, default=16, show_default=True, help="Long sides are rounded to it.")
 @click.option("--keep-aspect", is_flag=True, help="Do not crop pictures to squares.")
-@click.option("--no-cameras", is_flag=True, help="Leave poses and intrinsics aside: RayZer trains without.")
+@click.option("--no-poses", is_flag=True, help="Leave poses and intrinsics aside: RayZer trains without.")
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Processes; fewer need less memory.  [default: one per CPU core]"
 )
@@ -263,7 +262,7 @@ def pack(
     image_size,
     patch_size,
     keep_aspect,
-    no_cameras,
+    no_poses,
     workers,
     shard,
     format,
@@ -281,7 +280,7 @@ def pack(
     from rayzer.data.packing import pack as pack_scenes
     from rayzer.data.parallel import available_cpus
 
-    request = PackRequest(Preprocessing(image_size, patch_size, not keep_aspect), not no_cameras, allow_outside)
+    request = PackRequest(Preprocessing(image_size, patch_size, not keep_aspect), not no_poses, allow_outside)
     part = Shard.parse(shard) if shard else None
     report = pack_scenes(source, destination, request, format, workers or available_cpus(), part, overwrite)
     _complain("unreadable", report.unreadable)
@@ -320,8 +319,21 @@ def pack(
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one per CPU core; one for a GPU]")
 @overwrite_option
+@click.pass_context
 def synthesize(
-    destination, scenes, views, image_size, span, seed, quality, pictures, benchmark, device, workers, overwrite
+    context,
+    destination,
+    scenes,
+    views,
+    image_size,
+    span,
+    seed,
+    quality,
+    pictures,
+    benchmark,
+    device,
+    workers,
+    overwrite,
 ) -> None:
     """Make procedural rooms with exact cameras, as RayZer scenes.
 
@@ -331,6 +343,10 @@ def synthesize(
 
     device = str(Runtime.choose(device).device)
     if benchmark:
+        for option in ("scenes", "views", "image_size", "span", "seed", "quality", "pictures"):
+            if context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
+                text = option.replace("_", "-")
+                raise InputError(f"--{text}: {benchmark} is what it is; leave this option or --benchmark out")
         from rayzer.data.synthetic.rooms_v1.generate import generate
 
         generate(destination, device, workers, overwrite)

@@ -44,7 +44,7 @@ FPS = 5.0  # of pictures taken from videos, as in DL3DV-10K
 
 _REPORT_FORMAT = "rayzer-converted"
 _NO_CAMERAS = "has no cameras, which --to {} needs; convert --to rayzer, or estimate cameras with rayzer predict"
-_SOME_CAMERAS = "has cameras for some frames only; leave all of them out with --no-cameras"
+_SOME_CAMERAS = "has cameras for some frames only; leave all of them out with --no-poses"
 _DISTORTED = (
     "the lens distortion is not in opencv_cameras.json, which holds pinholes; "
     "--undistort removes it from the pictures, as for published numbers"
@@ -96,7 +96,7 @@ class ConvertRequest:
             raise InputError(f"--fps {self.fps:g}: expected pictures a second, above 0 and at most 1000")
         if not self.cameras and (self.undistort or self.to != "rayzer"):
             option = "--undistort" if self.undistort else f"--to {self.to}"
-            raise InputError(f"--no-cameras: {option} needs the cameras; leave one of the two options out")
+            raise InputError(f"--no-poses: {option} needs the cameras; leave one of the two options out")
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def _read(ref: SceneRef, request: ConvertRequest) -> tuple[Scene, list[str]]:
 
     def report(kind: ProblemKind, error: InputError) -> None:
         if kind != "image":
-            raise InputError(f"{error}; or convert without cameras (--no-cameras)")
+            raise InputError(f"{error}; or convert without cameras (--no-poses)")
         lost.append(str(error))
 
     scene = read_scene(ref, ReadOptions(request.allow_outside, request.cameras, report=report))

@@ -183,14 +183,15 @@ class SceneSamples:
         return known
 
     def _parse(self, ref: SceneRef) -> tuple[Scene, tuple[Problem, ...]]:
-        missing: list[InputError] = []
+        missing: list[str] = []
 
         def report(kind: ProblemKind, error: InputError) -> None:
             if kind != "image":
                 raise error
-            missing.append(error)
+            missing.append(str(error))
 
         scene = read_scene(ref, replace(self.options, report=report))
+        missing += [why for _, why in scene.skipped]
         text = f"{len(missing)} of {len(scene)} pictures are left out; the first: {missing[0]}" if missing else ""
         return scene, (Problem(str(ref), text),) if missing else ()
 

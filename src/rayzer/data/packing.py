@@ -15,6 +15,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any
@@ -40,7 +41,7 @@ from rayzer.data.sources.packed_file import SUFFIX, FrameRecord, PackedImage, Pa
 from rayzer.data.sources.source import ProblemKind, ReadOptions
 from rayzer.data.sources.video import Video
 from rayzer.data.views import decode_frames
-from rayzer.errors import InputError
+from rayzer.errors import InputError, seen_from
 from rayzer.files import exists
 from rayzer.progress import Advance, progress_bar
 
@@ -69,7 +70,7 @@ class PackRequest:
 
         def report(kind: ProblemKind, error: InputError) -> None:
             if kind != "image":
-                raise InputError(f"{error}; or pack without cameras (--no-cameras)")
+                raise InputError(f"{error}; or pack without cameras (--no-poses)")
             problems.append(str(error))
 
         options = ReadOptions(allow_outside=self.allow_outside, cameras=self.cameras, report=report)
@@ -170,7 +171,11 @@ def pack(
     names = [f"{name}{SUFFIX}" for name in scene_names(refs)]
     tasks = tuple(SceneTask(number, *pair) for number, pair in enumerate(zip(refs, names, strict=True)))
     _check(source, out, tasks)
-    plan = Plan("pack", {**asdict(request.preprocessing), "cameras": request.cameras}, tasks)
+    plan = Plan(
+        "pack",
+        {**asdict(request.preprocessing), "cameras": request.cameras, "allow_outside": request.allow_outside},
+        tasks,
+    )
     staging = open_staging(out, plan, overwrite, shared=shard is not None)
     with progress_bar("Packing") as advance:
         run_scenes(request, staging, shard.of(tasks) if shard else tasks, workers, advance)
@@ -350,5 +355,4 @@ def _write_lists(
 
 def _relative_to(source: Path) -> Callable[[str], str]:
     """Takes the place of the source on this machine out of a message."""
-    prefix = f"{source if source.is_dir() else source.parent}/"
-    return lambda text: text if prefix == "./" else text.replace(prefix, "")
+    return partial(seen_from, source if source.is_dir() else source.parent)

@@ -313,9 +313,11 @@ def test_command_prints_nothing_but_json(run, data_set):
 
 @pytest.mark.parametrize("words", [["unreadable"], ["unreadable", "--json"], ["sound", "--recipe", "rayzer_dl3dv"]])
 def test_nothing_usable_is_exit_code_2(run, data_set, words):
-    code, out, _ = run("data", "inspect", data_set / words[0], *words[1:])
+    code, out, err = run("data", "inspect", data_set / words[0], *words[1:])
     assert code == 2
     assert out
+    assert err.count("\n") == 1
+    assert "nothing here can be used as a scene" in err
 
 
 @pytest.mark.parametrize(

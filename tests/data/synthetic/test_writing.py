@@ -89,3 +89,18 @@ def test_mistakes(option, value, tmp_path, run):
 def test_a_nan_span():
     with pytest.raises(InputError, match="--span nan"):
         RoomsRequest(span=float("nan"))
+
+
+def test_a_benchmark_is_what_it_is(tmp_path, run):
+    code, _, err = run("data", "synthesize", tmp_path / "rooms", "--benchmark", "rooms-v1", "--views", 3)
+    assert code == 2
+    assert "--views: rooms-v1 is what it is" in err
+
+
+def test_a_full_disk_at_the_end(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rayzer.data.synthetic.writing.write_list", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        synthesize(tmp_path / "rooms", RoomsRequest(0, 1, 1, 16), "cpu", 1, False)

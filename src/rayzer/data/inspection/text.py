@@ -14,6 +14,7 @@ from rich.text import Text
 from rayzer.data.inspection.evidence import Problem, Severity
 from rayzer.data.inspection.report import Inspection, SceneReport
 from rayzer.data.sources.source import VIDEO_FRAMES
+from rayzer.errors import seen_from
 
 MAX_WIDTH = 100
 MAX_SCENES = 12  # rows in the table of scenes
@@ -220,7 +221,7 @@ def _remarks(inspection: Inspection) -> list[str]:
 
 def _shorter(message: str, root: Path) -> str:
     """A message with paths relative to a folder that the reader sees named above."""
-    return message.replace(f"{root}/", "")
+    return seen_from(root, message)
 
 
 def _share(count: int, total: int) -> str:

@@ -23,6 +23,7 @@ from rayzer.data.scene_jobs import (
     nothing_made,
     open_staging,
     run_scenes,
+    unwritable,
 )
 from rayzer.data.scenes import Scene
 from rayzer.data.sources.folder import files_in
@@ -119,8 +120,11 @@ def synthesize(out: Path, request: RoomsRequest, device: str, workers: int | Non
         staging.discard()
         raise nothing_made([outcome.error for outcome in outcomes])
     if not staging.is_moving:
-        write_list(staging.folder / LIST, made)
-        (staging.folder / REPORT).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        try:
+            write_list(staging.folder / LIST, made)
+            (staging.folder / REPORT).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise unwritable(out, error) from error
     moves = [(staging.results / name, out / name) for name in made]
     staging.finish([*moves, *((staging.folder / name, out / name) for name in (LIST, REPORT))])
     return [outcome.error for outcome in outcomes if outcome.result is None]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rayzer.data.scene_jobs import Plan, SceneTask, open_staging
+from rayzer.data.scene_jobs import Plan, SceneTask, open_staging, unwritable
 from rayzer.data.sources.source import SceneRef
 from rayzer.data.synthetic.rooms import render_rooms
 from rayzer.data.synthetic.rooms_v1.definition import (
@@ -14,7 +14,6 @@ from rayzer.data.synthetic.rooms_v1.definition import (
     IMAGE_SIZE,
     NAME,
     TARGETS,
-    BenchmarkScene,
     benchmark_scenes,
 )
 from rayzer.data.synthetic.rooms_v1.record import published, record_of
@@ -71,20 +70,20 @@ def generate(out: Path, device: str, workers: int | None, overwrite: bool) -> No
     wrong = next((outcome.error for outcome in outcomes if outcome.result is None), None)
     if wrong:
         raise InputError(wrong)
-    names = [] if staging.is_moving else _write_lists(staging.folder, scenes)
-    kept = names or [path.name for path in staging.folder.iterdir() if path.suffix in (".txt", ".json")]
-    lists = [name for name in kept if name != staging.plan.name]
+    scene_lists = {
+        f"{group}.txt" if group == "pairs" else f"span-{group}.txt": group
+        for group in dict.fromkeys(scene.group for scene in scenes)
+    }
+    view_indices = {f"views-{count:02d}.json": context for count, context in CONTEXTS.items()}
+    if not staging.is_moving:
+        try:
+            for name, group in scene_lists.items():
+                folders = [f"{SCENES}/{scene.name}" for scene in scenes if scene.group == group]
+                write_list(staging.folder / name, folders)
+        except OSError as error:
+            raise unwritable(out, error) from error
+        for name, context in view_indices.items():
+            splits = {scene.name: frame_split(context, TARGETS) for scene in scenes}
+            write_view_index(splits, staging.folder / name)
+    lists = (*scene_lists, *view_indices)
     staging.finish([(staging.results, out / SCENES), *((staging.folder / name, out / name) for name in lists)])
-
-
-def _write_lists(folder: Path, scenes: list[BenchmarkScene]) -> list[str]:
-    names = []
-    for group in dict.fromkeys(scene.group for scene in scenes):
-        name = f"{group}.txt" if group == "pairs" else f"span-{group}.txt"
-        write_list(folder / name, [f"{SCENES}/{scene.name}" for scene in scenes if scene.group == group])
-        names.append(name)
-    for count, context in CONTEXTS.items():
-        name = f"views-{count:02d}.json"
-        write_view_index({scene.name: frame_split(context, TARGETS) for scene in scenes}, folder / name)
-        names.append(name)
-    return names
