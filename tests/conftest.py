@@ -1,10 +1,16 @@
-"""Fixtures for every test: the command line, and a browser for the tests marked `browser`."""
+"""Fixtures for every test: the command line, real scenes, and a browser for the tests marked `browser`."""
 
+import os
 import shutil
+from pathlib import Path
 
 import pytest
+import torch
 
 from rayzer import cli
+
+# Photos and videos that are not ours to publish; the tests that use them skip without them.
+REAL_SCENES = Path(os.environ.get("RAYZER_REAL_SCENES", Path(__file__).parents[2] / "shared/real"))
 
 ARGUMENTS = [
     "--headless",
@@ -16,6 +22,23 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA GPU")
+
+
+@pytest.fixture(scope="session")
+def real_scene():
+    """Where a real scene lies, by its name; skips where it is absent."""
+
+    def find(name):
+        if not (REAL_SCENES / name).exists():
+            pytest.skip(f"{REAL_SCENES / name} is absent; RAYZER_REAL_SCENES says where to look")
+        return REAL_SCENES / name
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -34,8 +34,9 @@ NAMES = [
     "save_model",
 ]
 
-BASE = {"errors", "files", "geometry", "progress", "strict", "view_split"}
+BASE = {"devices", "errors", "files", "geometry", "progress", "strict", "view_split"}
 MAY_IMPORT = {  # folder or file -> what else of rayzer it may import, at its top or inside functions
+    "devices": {"errors"},
     "errors": set(),
     "progress": set(),
     "geometry": {"errors"},

@@ -12,9 +12,14 @@ class InputError(ValueError):
 
 def seen_from(folder: object, message: str) -> str:
     """The message with paths below `folder` as they are seen from there."""
-    return re.sub(rf"(?<![^\s'\"(]){re.escape(f'{folder}/')}", "", message)
+    return re.sub(rf"(?<![^\s'\"(]){re.escape(str(folder))}[/\\]", "", message)
 
 
 def one_line(message: str) -> str:
     """The message as one plain line: names of files may hold line ends, and codes that a terminal would obey."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", " ".join(message.split()))
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things: "1 frame", "1,200 frames"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

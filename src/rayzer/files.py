@@ -88,11 +88,11 @@ def output_file(path: Path) -> Iterator[Path]:
 def check_output_folder(folder: Path, overwrite: bool) -> None:
     """Raise InputError if `output_folder` would refuse `folder`; long work should not start before this."""
     try:
-        is_file = folder.exists() and not folder.is_dir()
+        in_the_way = folder.exists() and not folder.is_dir()
         full = not overwrite and folder.is_dir() and any(entry.name != PARTIAL for entry in folder.iterdir())
     except (OSError, ValueError) as error:
         raise _unwritable(folder, error) from None
-    if is_file:
+    if in_the_way:
         raise InputError(f"{folder}: is a file; choose another output folder")
     if full:
         raise InputError(f"{folder}: exists and is not empty; choose another output folder or add --overwrite")

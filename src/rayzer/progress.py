@@ -10,8 +10,8 @@ from typing import Protocol
 class Advance(Protocol):
     """Tell a progress bar how much is done."""
 
-    def __call__(self, done: float, total: float) -> None:
-        """`done` of `total` steps are done."""
+    def __call__(self, done: float, total: float | None) -> None:
+        """`done` of `total` steps are done; None where nobody knows how many there will be."""
 
 
 @contextmanager

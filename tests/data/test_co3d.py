@@ -14,7 +14,7 @@ from PIL import Image
 from rayzer.data.formats import find_scenes, read_scene, recognise
 from rayzer.data.sources import co3d, json_list
 from rayzer.data.sources.co3d import read_co3d
-from rayzer.data.sources.source import ReadOptions
+from rayzer.data.sources.source import ReadOptions, SceneRef
 from rayzer.errors import InputError
 
 SEQUENCE = "110_13051_23361"
@@ -145,6 +145,13 @@ def test_a_line_of_a_list_names_a_sequence(apple):
     file = apple.parent / "list.txt"
     file.write_text(f"apple#{SEQUENCE}\n.#apple/{SEQUENCE}\n")
     assert [read_scene(ref).name for ref in find_scenes(file)] == [f"apple_{SEQUENCE}"] * 2
+
+
+def test_a_line_of_a_list_does_not_look_at_every_sequence(apple, monkeypatch):
+    ref = SceneRef(apple, SEQUENCE)
+    read_scene(ref, ReadOptions(cameras=False))
+    monkeypatch.setattr("rayzer.data.sources.co3d.objects_in", lambda file: pytest.fail(f"{file} is read again"))
+    assert read_scene(ref, ReadOptions(cameras=False)).name == f"apple_{SEQUENCE}"
 
 
 def test_other_scenes_beside_categories_are_found_too(apple):

@@ -429,6 +429,9 @@ def test_videos_become_scenes(tmp_path, run):
         assert image.info.get("subsampling", 0) == 0
         assert image.layer[1][1:3] == (1, 1)  # colour in full resolution
         assert min(image.quantization[0]) <= 2  # quality 95
+    code, out, _ = run("data", "inspect", tmp_path / "scenes")
+    assert code == 0
+    assert "Usable without poses: 2 of 2 scenes." in out
     code, out, _ = run("data", "pack", tmp_path / "scenes", tmp_path / "packed", "--workers", 1)
     assert code == 0
     assert "2 scenes, 20 pictures" in out
@@ -485,7 +488,7 @@ def test_overwriting_replaces_only_what_was_converted_before(tmp_path, run):
     before = content(tmp_path / "out")
     code, _, err = run("data", "convert", tmp_path / "more", tmp_path / "out", "--overwrite")
     assert code == 2
-    assert "was not converted by an earlier run" in err
+    assert "was not made by an earlier run" in err
     assert content(tmp_path / "out") == before
     code, _, err = run("data", "convert", tmp_path / "more/z", tmp_path / "data/x", "--overwrite")
     assert code == 2

@@ -208,7 +208,6 @@ def test_bytes_become_the_same_floats_as_in_the_reference():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_batches_are_pinned_and_divided_exactly_on_a_gpu(data_set):
     batch = next(training_batches(stream_of(data_set, cameras="stored"), range(1), 2))
     assert batch.images.is_pinned()

@@ -13,7 +13,6 @@ from rayzer.data.sources.dl3dv import read_dl3dv
 from rayzer.data.sources.source import ReadOptions
 from rayzer.errors import InputError
 
-REAL = Path(__file__).parents[3] / "shared/real/example_0_dl3dv_000053"
 HASH = "07d9f9724ca854fae07cb4c57d7ea22bf667d5decd4058f547728922f909956b"
 # A scene as released: full resolution 3840x2160, COLMAP's random order, frame 2 of 4 without a pose. One camera
 # stands at (1, 2, 3) of COLMAP's world with its axes, saved with (x, y, z) -> (y, x, -z) and OpenGL's axes.
@@ -242,8 +241,7 @@ def test_the_pickled_index_is_never_loaded(tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real scenes are not here")
-def test_real_frames_of_dl3dv_without_transforms_are_photos():
-    scene = read_scene(REAL)
-    assert recognise(REAL).name == "photos"
-    assert [frame.name[:8] for frame in scene.frames] == [f"view_00{number}" for number in range(5)]
+def test_real_frames_of_dl3dv_without_transforms_are_photos(real_scene):
+    folder = real_scene("example_0_dl3dv_000053")
+    assert recognise(folder).name == "photos"
+    assert [frame.name[:8] for frame in read_scene(folder).frames] == [f"view_00{number}" for number in range(5)]

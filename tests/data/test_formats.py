@@ -338,6 +338,15 @@ def test_a_wrong_format_says_what_it_looked_for(tmp_path, name):
         assert "\n" not in str(caught.value)
 
 
+def test_the_format_of_what_a_list_names(tmp_path):
+    colmap(tmp_path / "scene")
+    chunks(tmp_path / "clips", "a", "b")
+    (ref,) = find_scenes(text(tmp_path / "scenes.txt", "scene\n"), format="photos")
+    assert read_scene(ref).frames[0].world_from_camera is None
+    refs = find_scenes(text(tmp_path / "clips.txt", "clips#b\nclips/000000.torch#a\n"), format="chunks")
+    assert [read_scene(ref).name for ref in refs] == ["b", "a"]
+
+
 def test_an_unknown_format(tmp_path):
     with pytest.raises(InputError, match=r"--format colmop: is not known; choose one of .*colmap"):
         find_scenes(photos(tmp_path / "a"), "colmop")

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from rayzer.data import images
 from rayzer.data.images import (
     MAX_PIXELS,
     EncodedImage,
@@ -422,3 +423,32 @@ def test_bytes_are_guarded_as_files_are(data, says):
     for read in (open_photo, EncodedImage.load):
         with pytest.raises(InputError, match=rf"^chunk: frame 3: [^\n]*{says}"):
             read(encoded)
+
+
+def test_only_the_header_of_a_picture_in_memory_is_read_for_its_size(monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 256, (400, 600, 3), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(noise).save(stream, "PNG")
+    data = np.frombuffer(stream.getvalue(), np.uint8)
+    file, read, readinto = EncodedImage(data, "a clip: frame 3"), [], images._BytesInMemory.readinto
+
+    def counted(self, buffer):
+        read.append(readinto(self, buffer))
+        return read[-1]
+
+    monkeypatch.setattr(images._BytesInMemory, "readinto", counted)
+    assert photo_size(file) == (600, 400)
+    assert sum(read) < len(data) / 20
+    np.testing.assert_array_equal(file.load(), noise)
+
+
+@pytest.mark.parametrize("kind", [bytes, lambda data: np.frombuffer(data, np.uint8)], ids=["bytes", "array"])
+def test_a_picture_in_memory_is_a_file_like_any_other(kind):
+    data = bytes(range(256)) * 100
+    file, twin = EncodedImage(kind(data), "a clip").open(), io.BytesIO(data)
+    for offset, whence, size in ((0, 0, 10), (9000, 1, 20000), (-5, 2, 100), (3, 0, -1), (30_000, 0, 1)):
+        assert (file.seek(offset, whence), file.read(size), file.tell()) == (
+            twin.seek(offset, whence),
+            twin.read(size),
+            twin.tell(),
+        )

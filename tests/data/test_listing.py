@@ -82,6 +82,16 @@ def test_several_places_and_each_scene_once(data, tmp_path, monkeypatch):
     assert len(lines) == 6
 
 
+def test_a_list_and_its_folder_name_the_same_scenes(data, tmp_path):
+    list_scenes([data / "good", data / "short"], tmp_path / "first.txt")
+    (tmp_path / "folders.txt").write_text("data/good\ndata/short\n")
+    for given in (["first.txt", "data"], ["folders.txt", "first.txt"], ["data", "folders.txt"]):
+        list_scenes([tmp_path / name for name in given], tmp_path / "second.txt", overwrite=True)
+        lines = listed(tmp_path / "second.txt")
+        assert len(set(lines)) == len(lines)
+        assert {"data/good/opencv_cameras.json", "data/short/opencv_cameras.json"} <= set(lines)
+
+
 def test_packed_scenes(data, tmp_path):
     pack(data / "good", tmp_path / "packed", PackRequest(Preprocessing(8, 8)))
     list_scenes([tmp_path / "packed"], tmp_path / "packed/mine.txt")

@@ -19,7 +19,6 @@ from rayzer.data.views import open_image
 from rayzer.errors import InputError
 from rayzer.geometry.cameras import Cameras
 
-FOX = Path(__file__).parents[3] / "shared/real/fox/transforms.json"
 # One original camera: OpenCV axes equal to the world's, centre (1, 2, 3). In OpenGL axes its y and z flip.
 # Saved with today's applied_transform (x, y, z) -> (x, z, -y), and the legacy one (x, y, z) -> (y, x, -z).
 TODAY = """{"w": 8, "h": 6, "fl_x": 10, "fl_y": 11, "cx": 4, "cy": 3, "camera_model": "OPENCV",
@@ -520,9 +519,8 @@ def test_frames_and_cameras_exchange(folder):
         frames_from_cameras(cameras, ["1"], [Path("x")] * 3, 16, 12)
 
 
-@pytest.mark.skipif(not FOX.is_file(), reason="the fox scene is not here")
-def test_reads_the_fox():
-    scene = read_transforms(FOX)
+def test_reads_the_fox(real_scene):
+    scene = read_transforms(real_scene("fox") / "transforms.json")
     assert len(scene) == 67
     assert len(scene.present) == 50
     assert len(scene.skipped) == 17  # listed in the file, but not published: they keep their numbers

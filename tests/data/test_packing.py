@@ -472,7 +472,7 @@ def test_foreign_files_are_never_replaced(source, tmp_path, run):
     (tmp_path / "out/scenes/mine.txt").write_text("mine")
     code, _, err = run("data", "pack", source, tmp_path / "out", "--overwrite", "--workers", 1)
     assert code == 2
-    assert "not from an earlier pack" in err
+    assert "was not made by an earlier run" in err
     assert content(tmp_path / "out") == {"scenes/mine.txt": b"mine"}
 
 
@@ -606,6 +606,38 @@ def test_unfinished_work_of_another_command(source, tmp_path, run):
     refused("another command", call=lambda: pack(source, out, other, shard=Shard(1, 2), overwrite=True))
     refused("1 or others", call=lambda: pack(source / "a", out, REQUEST))
     assert pack(source, out, other, overwrite=True).scenes == 3
+
+
+def test_another_format_is_another_plan(tmp_path):
+    scene = make_scene(tmp_path / "scenes/a")
+    make_scene(tmp_path / "scenes/b")
+    pack(scene.parent, tmp_path / "out", REQUEST, shard=Shard(1, 2))
+    refused("another --format", call=lambda: pack(scene.parent, tmp_path / "out", REQUEST, format="photos"))
+
+
+def test_overwriting_begins_anew_once(source, tmp_path, monkeypatch):
+    out, picture_file = tmp_path / "out", source / "a/images/0.png"
+    pack(source, out, REQUEST, shard=Shard(1, 2))  # scenes a and ü
+    packed = out / ".partial/results/a.safetensors"
+    before = packed.read_bytes()
+    picture(77, Image.open(picture_file).size).save(picture_file)
+    pack(source, out, REQUEST, shard=Shard(2, 2), overwrite=True)  # perhaps others are at work: nothing is thrown away
+    assert packed.read_bytes() == before
+    (out / ".partial/plan.json").write_text((out / ".partial/plan.json").read_text().replace("true", "false"))
+    monkeypatch.setattr(packing, "_finish", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pack(source, out, REQUEST, overwrite=True)
+    monkeypatch.undo()
+    anew = packed.read_bytes()
+    assert anew != before
+    os.utime(packed, (1, 1))  # the same command, repeated, goes on with what it had made
+    pack(source, out, REQUEST, overwrite=True)
+    assert (out / "scenes/a.safetensors").read_bytes() == anew
+    assert (out / "scenes/a.safetensors").stat().st_mtime == 1
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("moved", [0, 1, 2, 3, 4])

@@ -2,7 +2,6 @@ import math
 import pickle
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from rayzer.data.undistort import undistorted
 from rayzer.data.views import decode_views, open_image
 from rayzer.errors import InputError
 
-FOX = Path(__file__).parents[3] / "shared/real/fox/transforms.json"
 WIDTH, HEIGHT = 160, 120
 LENS = (118.0, 121.0, 83.4, 57.3)
 BARREL = (-0.28, 0.07, 0.003, -0.004)
@@ -169,10 +167,9 @@ def test_missing_pictures_and_unusable_lenses():
             undistorted(replace(frame, distortion=strange))
 
 
-@pytest.mark.skipif(not FOX.is_file(), reason="the fox scene is not here")
-def test_undistorts_the_fox():
+def test_undistorts_the_fox(real_scene):
     pytest.importorskip("cv2")
-    scene = read_transforms(FOX)
+    scene = read_transforms(real_scene("fox") / "transforms.json")
     frame = undistorted(scene.frames[scene.present[0]])
     assert np.asarray(open_image(frame)).shape == (1920, 1080, 3)
     np.testing.assert_allclose(frame.fxfycxcy_px, scene.frames[0].fxfycxcy_px, rtol=0.02)

@@ -234,7 +234,7 @@ def test_frames_whose_picture_is_missing_are_not_chosen(tmp_path, run):
         (["--distance", "x"], "--distance x"),
         (["--distance", "all", "--context", 1], "at least 2 context views"),
         (["--distance", "all", "--context", 2, "--target", 1, "--seed", -1], "--seed"),
-        (["--distance", "all", "--context", 2, "--target", 1, "-o", "no/such/index.json"], "no such folder"),
+        (["--distance", "all", "--context", 2, "--target", 1, "-o", "/dev/null/index.json"], "cannot be written"),
     ],
 )
 def test_mistakes_on_the_command_line(tmp_path, run, words, named):

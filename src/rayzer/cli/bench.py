@@ -35,7 +35,7 @@ def bench_data(
     from tempfile import TemporaryDirectory
 
     from rayzer.benchmarks.data import made_up_scenes, measure, table
-    from rayzer.data.formats import find_scenes
+    from rayzer.data.formats import search_scenes
     from rayzer.data.images import Preprocessing
     from rayzer.data.parallel import available_cpus
     from rayzer.progress import progress_bar
@@ -44,13 +44,10 @@ def bench_data(
         raise InputError(f"{json_file}: there is no such folder; make it first")
     workers = available_cpus() if workers is None else workers
     preprocessing = Preprocessing(image_size, patch_size)
+    given = [] if scenes is None else [(scenes.name, search_scenes(scenes, format))]
     rates = []
     with TemporaryDirectory(prefix="rayzer-bench-") as folder, progress_bar("Measuring") as advance:
-        lists = (
-            made_up_scenes(Path(folder), preprocessing)
-            if scenes is None
-            else [(scenes.name, find_scenes(scenes, format))]
-        )
+        lists = given or made_up_scenes(Path(folder), preprocessing)
         kinds = 3 if scenes is None else 1
         advance(0, kinds)
         for name, refs in lists:
@@ -69,20 +66,21 @@ def bench_rooms(device: str, workers: int | None) -> None:
     """Measure how fast procedural rooms are made: 24 views of 128x128 pixels each, composing included."""
     from rayzer.benchmarks.rooms import QUALITIES, measure_on_cpu, measure_on_gpu
     from rayzer.data.parallel import available_cpus
-    from rayzer.prediction.inference import Runtime
+    from rayzer.data.synthetic.rooms import DEVICES
+    from rayzer.devices import choose_device, device_name
     from rayzer.progress import progress_bar
 
-    runtime = Runtime.choose(device)
+    chosen = choose_device(device, DEVICES)
     workers = workers or available_cpus()
     rates = []
     with progress_bar("Measuring") as advance:
         for quality in QUALITIES:
             advance(len(rates), len(QUALITIES))
-            if runtime.device.type == "cuda":
-                rates.append(measure_on_gpu(quality, str(runtime.device), workers))
+            if chosen.type == "cuda":
+                rates.append(measure_on_gpu(quality, str(chosen), workers))
             else:
                 rates.append(measure_on_cpu(quality, workers))
         advance(len(rates), len(QUALITIES))
-    print(f"rooms on {runtime}\n{'quality':>8} {'workers':>8} {'images/s':>10}")
+    print(f"rooms on {device_name(chosen)}\n{'quality':>8} {'workers':>8} {'images/s':>10}")
     for rate in rates:
         print(f"{rate.quality:>8} {rate.workers:8} {rate.images_per_s:10.1f}")

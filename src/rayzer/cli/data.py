@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rayzer.errors import InputError, one_line
+from rayzer.errors import InputError, counted, one_line
 
 if TYPE_CHECKING:
     from rayzer.data.inspection.evidence import Recipe
@@ -63,7 +63,7 @@ def inspect(
 
     PATH is a scene, a video, a folder of scenes or a list of them. The exit code is 2 if no scene is usable.
     """
-    from rayzer.data.formats import find_scenes
+    from rayzer.data.formats import search_scenes
     from rayzer.data.inspection.evidence import ANYTHING
     from rayzer.data.inspection.inspector import InspectOptions, inspect_scenes
     from rayzer.data.inspection.report import Inspection
@@ -71,7 +71,7 @@ def inspect(
 
     wanted = _recipe(recipe) if recipe else ANYTHING
     options = InspectOptions(not no_poses, allow_outside, every_picture, wanted)
-    refs = find_scenes(path, format)
+    refs = search_scenes(path, format)
     with progress_bar("Inspecting") as advance:
         scenes = inspect_scenes(refs, options, advance)
     inspection = Inspection(path, options.cameras, wanted, scenes)
@@ -141,7 +141,7 @@ def make_index(scenes, output, kind, context, target, distance, seed, format, al
     only, not on the others.
     """
     from rayzer.data import view_index
-    from rayzer.data.formats import find_scenes, read_scene
+    from rayzer.data.formats import read_scene, search_scenes
     from rayzer.data.sources.source import ReadOptions
     from rayzer.files import exists
     from rayzer.progress import progress_bar
@@ -149,9 +149,7 @@ def make_index(scenes, output, kind, context, target, distance, seed, format, al
     request = view_index.IndexRequest(kind, context, target, view_index.parse_distance(distance), seed)
     if exists(output) and not overwrite:
         raise InputError(f"{output}: exists; choose another name or add --overwrite")
-    if not exists(output.parent):
-        raise InputError(f"{output}: there is no such folder; make it first")
-    refs = find_scenes(scenes, format)
+    refs = search_scenes(scenes, format)
     options = ReadOptions(allow_outside=allow_outside, cameras=False, report=lambda kind, error: None)
     gaps: list[str] = []
 
@@ -159,7 +157,7 @@ def make_index(scenes, output, kind, context, target, distance, seed, format, al
         advance(number + 1, len(refs))
         scene = read_scene(refs[number], options)
         if missing := len(scene) - len(scene.present):
-            gaps.append(f"{refs[number]}: {_count(missing, 'picture')} missing; these frames are not chosen")
+            gaps.append(f"{refs[number]}: {counted(missing, 'picture')} missing; these frames are not chosen")
         return scene
 
     with progress_bar("Reading scenes") as advance:
@@ -205,7 +203,7 @@ def convert(source, destination, to, format, fps, no_poses, undistort, allow_out
     _complain("note", [f"{scene.name}: {note}" for scene in report.scenes for note in scene.notes])
     _complain("left out", report.left_out)
     pictures = sum(scene.pictures for scene in report.scenes)
-    print(f"Wrote {destination}: {_count(len(report.scenes), 'scene')}, {_count(pictures, 'picture')}")
+    print(f"Wrote {destination}: {counted(len(report.scenes), 'scene')}, {counted(pictures, 'picture')}")
 
 
 @data.command(
@@ -232,12 +230,10 @@ def index(paths, output, no_poses, min_frames, allow_outside, overwrite) -> None
     for kind in dict.fromkeys(scene.kind for scene in found if scene.kind):
         _complain(kind, [scene.reason for scene in found if scene.kind == kind])
     kept = [scene for scene in found if not scene.kind]
-    gaps = [scene for scene in kept if scene.missing]
-    _complain(
-        "note", [f"{scene.ref}: {_count(scene.missing, 'picture')} missing; training goes on without" for scene in gaps]
-    )
+    gaps = {scene.ref: counted(scene.missing, "picture") for scene in kept if scene.missing}
+    _complain("note", [f"{ref}: {missing} missing; training goes on without" for ref, missing in gaps.items()])
     pictures = sum(scene.pictures for scene in kept)
-    print(f"Wrote {output}: {len(kept)} of {_count(len(found), 'scene')}, {_count(pictures, 'picture')}")
+    print(f"Wrote {output}: {len(kept)} of {counted(len(found), 'scene')}, {counted(pictures, 'picture')}")
 
 
 @data.command(
@@ -275,6 +271,7 @@ def pack(
     scenes.txt to train on, and SHA256SUMS. Interrupted, the same command goes on where it stopped. With --shard
     several machines share the work; the command without it then finishes the set.
     """
+    from rayzer.data.bad_data import ALLOWED_SHARE
     from rayzer.data.images import Preprocessing
     from rayzer.data.packing import PackRequest, Shard
     from rayzer.data.packing import pack as pack_scenes
@@ -285,22 +282,23 @@ def pack(
     report = pack_scenes(source, destination, request, format, workers or available_cpus(), part, overwrite)
     _complain("unreadable", report.unreadable)
     _complain("left out", report.left_out)
-    if report.bad_share > 0.01:
+    if report.bad_share > ALLOWED_SHARE:
         share = f"{report.bad_share:.1%} of what should be packed is missing"
         print(f"warning: {share}; look into the source (rayzer data inspect {source}) before training", file=sys.stderr)
-    done = f"{_count(report.scenes, 'scene')}, {_count(report.images, 'picture')}, {_size(report.bytes)}"
+    done = f"{counted(report.scenes, 'scene')}, {counted(report.images, 'picture')}, {_size(report.bytes)}"
     if part is None:
         print(f"Packed {destination}: {done}")
     else:
         todo = (
-            f"{_count(report.missing, 'scene')} to go. At the end," if report.missing else "all scenes are tried. Now"
+            f"{counted(report.missing, 'scene')} to go. At the end," if report.missing else "all scenes are tried. Now"
         )
         print(f"Packed part {shard}: {done} by now, {todo} run this command once without --shard.")
 
 
 @data.command(epilog="Example: rayzer data synthesize rooms/ --scenes 100")
 @click.argument("destination", type=PATH)
-@click.option("--scenes", type=int, default=16, show_default=True, help="How many rooms.")
+@click.option("--scenes", type=int, default=16, show_default=True, help="How many rooms, or pairs of rooms.")
+@click.option("--pairs", is_flag=True, help="Film two rooms along every camera path: room-000000a and room-000000b.")
 @click.option("--views", type=int, default=24, show_default=True, help="Pictures of each, along a camera path.")
 @click.option("--image-size", type=int, default=256, show_default=True, help="Side of the pictures in pixels.")
 @click.option("--span", type=float, default=0.5, show_default=True, help="How far a camera path goes.")
@@ -312,7 +310,7 @@ def pack(
     show_default=True,
     help="Four rays a pixel, or two.",
 )
-@click.option("--pictures", type=PATH, help="A folder of photos to hang on walls and cover things with.")
+@click.option("--pictures", type=PATH, help="A folder of photos (up to 256 are used) to hang on walls.")
 @click.option(
     "--benchmark", type=click.Choice(["rooms-v1"]), help="Make this benchmark; the options above are its own."
 )
@@ -324,6 +322,7 @@ def synthesize(
     context,
     destination,
     scenes,
+    pairs,
     views,
     image_size,
     span,
@@ -339,11 +338,12 @@ def synthesize(
 
     A seed always makes the same room. Interrupted, the same command goes on where it stopped.
     """
-    from rayzer.prediction.inference import Runtime
+    from rayzer.data.synthetic.rooms import DEVICES
+    from rayzer.devices import choose_device
 
-    device = str(Runtime.choose(device).device)
+    device = str(choose_device(device, DEVICES))
     if benchmark:
-        for option in ("scenes", "views", "image_size", "span", "seed", "quality", "pictures"):
+        for option in ("scenes", "pairs", "views", "image_size", "span", "seed", "quality", "pictures"):
             if context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
                 text = option.replace("_", "-")
                 raise InputError(f"--{text}: {benchmark} is what it is; leave this option or --benchmark out")
@@ -355,10 +355,10 @@ def synthesize(
     from rayzer.data.synthetic.writing import RoomsRequest
     from rayzer.data.synthetic.writing import synthesize as write_rooms
 
-    request = RoomsRequest(seed, scenes, views, image_size, span, quality, pictures)
+    request = RoomsRequest(seed, scenes, views, image_size, span, quality, pictures, pairs)
     left_out = write_rooms(destination, request, device, workers, overwrite)
     _complain("left out", left_out)
-    print(f"Wrote {destination}: {_count(scenes - len(left_out), 'room')} of {_count(views, 'picture')}")
+    print(f"Wrote {destination}: {counted(len(request.keys()) - len(left_out), 'room')} of {counted(views, 'picture')}")
 
 
 def _complain(kind: str, lines: Sequence[str]) -> None:
@@ -371,7 +371,3 @@ def _complain(kind: str, lines: Sequence[str]) -> None:
 
 def _size(size_bytes: int) -> str:
     return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")

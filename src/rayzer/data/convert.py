@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rayzer.data.exchange import known_camera, opencv_distortion
-from rayzer.data.formats import find_scenes, read_scene
+from rayzer.data.formats import read_scene, search_scenes
 from rayzer.data.parallel import available_cpus
 from rayzer.data.pictures import ordered_stems, save_picture
 from rayzer.data.scene_jobs import (
@@ -21,10 +21,9 @@ from rayzer.data.scene_jobs import (
     SceneOutcome,
     SceneTask,
     Staging,
-    nothing_made,
+    check_replaced,
     open_staging,
     run_scenes,
-    unwritable,
 )
 from rayzer.data.scene_names import check_apart, is_plain_name, scene_names
 from rayzer.data.scenes import Frame, Scene
@@ -162,17 +161,18 @@ def convert(
         out: until everything is converted, all is in `out/.partial`.
         request: what to convert to.
         format: of `source`; empty to recognise it.
-        overwrite: replace scenes that were converted before.
+        overwrite: replace scenes that were converted before, and begin anew what was left unfinished without this.
 
     Raises:
         InputError: if nothing can be converted, or `out` cannot be written or lies in the input.
     """
-    refs = find_scenes(source, format)
+    refs = search_scenes(source, format)
     job = ConvertJob(request, out, is_single=len(refs) == 1 and refs[0].path == source and not refs[0].key)
     tasks = tuple(SceneTask(i, ref, name) for i, (ref, name) in enumerate(zip(refs, scene_names(refs), strict=True)))
-    places = [place for task in tasks for place in job.places(task)]
-    check_apart(out, [place.name for place in places], {source, *(ref.path for ref in refs)})
-    _check_replaced(out, places, job.is_single)
+    places = [place.name for task in tasks for place in job.places(task)]
+    check_apart(out, places, {source, *(ref.path for ref in refs)})
+    earlier = {entry["folder"] for entry in _earlier(out)}
+    check_replaced(out, places, own=places if job.is_single and "." in earlier else earlier)
     plan = Plan("convert", {**asdict(request), "single": job.is_single}, tasks)
     staging = open_staging(out, plan, overwrite)
     with progress_bar("Converting") as advance:
@@ -263,14 +263,6 @@ def _check_pictures(scene: Scene, replaced: Iterable[Path]) -> None:
             raise InputError(f"{folder}: the results would replace these pictures; choose another output folder")
 
 
-def _check_replaced(out: Path, places: Iterable[Path], is_single: bool) -> None:
-    """Make sure that nothing is replaced but what was converted before."""
-    own = {entry["folder"] for entry in _earlier(out)}
-    for place in places:
-        if exists(place) and ("." if is_single else place.name) not in own and not Staging(out).is_moving:
-            raise InputError(f"{place}: was not converted by an earlier run; choose another output folder")
-
-
 def _earlier(out: Path) -> list[dict[str, Any]]:
     """The scenes that `convert.json` names."""
     if not exists(out / REPORT):
@@ -289,20 +281,15 @@ def _workers(refs: Sequence[SceneRef]) -> int:
 
 def _finish(staging: Staging, outcomes: Sequence[SceneOutcome], job: ConvertJob) -> ConvertReport:
     """Move scenes to their places."""
-    made = [outcome for outcome in outcomes if outcome.result is not None]
-    if not made:
-        staging.discard()
-        raise nothing_made([outcome.error for outcome in outcomes])
-    scenes = tuple(Converted(**outcome.result) for outcome in made if outcome.result is not None)
+    made = staging.made([outcome.task for outcome in outcomes])
+    scenes = tuple(Converted(**result) for _, result in made)
     report = ConvertReport(scenes, tuple(outcome.error for outcome in outcomes if outcome.result is None))
-    if not staging.is_moving:
-        try:
-            _write_report(staging.folder / REPORT, report, _earlier(staging.out))
-        except OSError as error:
-            raise unwritable(staging.out, error) from error
-    folders = [staging.results / outcome.task.name for outcome in made]
+    folders = [staging.results / task.name for task, _ in made]
     entries = sorted(folders[0].iterdir()) if job.is_single and folders[0].exists() else folders
-    staging.finish([(entry, staging.out / entry.name) for entry in (*entries, staging.folder / REPORT)])
+    staging.finish(
+        lambda folder: _write_report(folder / REPORT, report, _earlier(staging.out)),
+        [(entry, staging.out / entry.name) for entry in (*entries, staging.folder / REPORT)],
+    )
     return report
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rayzer.data.scenes import Scene
@@ -21,6 +22,7 @@ from rayzer.data.sources.video import Video
 from rayzer.data.strict_json import text_lines
 from rayzer.errors import InputError
 from rayzer.files import exists, is_file, is_folder
+from rayzer.progress import progress_bar
 
 # The first that recognises something reads it, so the more particular ones come first.
 FORMATS: dict[str, Source] = {
@@ -54,7 +56,12 @@ def recognise(path: Path, format: str = "") -> Source:
     return source
 
 
-def find_scenes(path: Path, format: str = "") -> list[SceneRef]:
+def format_of(path: Path) -> str:
+    """The name of the format that an existing file or folder has; empty if it looks like none."""
+    return next((name for name, source in FORMATS.items() if source.recognises(path)), "")
+
+
+def find_scenes(path: Path, format: str = "", found: Callable[[int], object] = lambda count: None) -> list[SceneRef]:
     """All scenes in a file, a folder, a folder of folders, or a scene list, in natural order.
 
     A *scene list* is a UTF-8 text file with one path a line: relative to the list's folder, or else to the working
@@ -64,7 +71,8 @@ def find_scenes(path: Path, format: str = "") -> list[SceneRef]:
 
     Args:
         path: where to look; `PATH#KEY` for one of several scenes.
-        format: a key of `FORMATS`, to be taken at its word.
+        format: a key of `FORMATS`, to be taken at its word; of a list, the format of what it names.
+        found: called with the number of scenes found so far in a folder of folders.
 
     Raises:
         InputError: if there is nothing that is recognised.
@@ -74,10 +82,19 @@ def find_scenes(path: Path, format: str = "") -> list[SceneRef]:
     source = _recognised(path, format)
     if source is not None and source.recognises(path):
         return source.find(path)
-    if not format and path.suffix.lower() == ".txt" and is_file(path):
-        return _listed(path)
-    found = _below(path, format, _DEPTH) if is_folder(path) else []
-    return found or recognise(path, format).find(path)
+    if path.suffix.lower() == ".txt" and is_file(path):
+        return [_taken_as(ref, format) for ref in _listed(path)]
+    refs: list[SceneRef] = []
+    for ref in _below(path, format, _DEPTH) if is_folder(path) else ():
+        refs.append(ref)
+        found(len(refs))
+    return refs or recognise(path, format).find(path)
+
+
+def search_scenes(path: Path, format: str = "") -> list[SceneRef]:
+    """`find_scenes` with a bar that counts what is found."""
+    with progress_bar("Looking for scenes") as advance:
+        return find_scenes(path, format, lambda count: advance(count, None))
 
 
 def read_scene(scene: SceneRef | Path | str, options: ReadOptions = ReadOptions(), format: str = "") -> Scene:
@@ -104,7 +121,7 @@ def _recognised(path: Path, format: str) -> Source | None:
     if not exists(path):
         raise InputError(f"{path}: there is no such file or folder; check the path")
     if not format:
-        return next((source for source in FORMATS.values() if source.recognises(path)), None)
+        return FORMATS.get(format_of(path))
     if format not in FORMATS:
         raise InputError(f"--format {format}: is not known; choose one of {', '.join(FORMATS)}")
     return FORMATS[format]
@@ -117,16 +134,19 @@ def _only(refs: Sequence[SceneRef], path: Path) -> SceneRef:
     return refs[0]
 
 
-def _below(folder: Path, format: str, depth: int) -> list[SceneRef]:
+def _taken_as(ref: SceneRef, format: str) -> SceneRef:
+    """What a line of a list names, of a format that is to be taken at its word, if any."""
+    return FORMATS[format].pick(ref.path, ref.key) if format and ref.key else replace(ref, format=format)
+
+
+def _below(folder: Path, format: str, depth: int) -> Iterator[SceneRef]:
     """Scenes in the entries of a folder, and further down where an entry is none itself."""
-    refs: list[SceneRef] = []
     for entry in sorted(_visible(folder), key=lambda entry: natural_key(entry.name)):
         source = next((s for s in FORMATS.values() if format in ("", s.name) and s.recognises(entry)), None)
         if source is not None:
-            refs += source.find(entry)
+            yield from source.find(entry)
         elif depth > 1 and is_folder(entry):
-            refs += _below(entry, format, depth - 1)
-    return refs
+            yield from _below(entry, format, depth - 1)
 
 
 def _visible(folder: Path) -> list[Path]:

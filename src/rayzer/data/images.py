@@ -45,7 +45,7 @@ class PhotoHeader:
     """What the header of a photo says.
 
     Attributes:
-        width_px, height_px: size of the upright picture (after EXIF rotation).
+        width_px, height_px: size of the picture (after EXIF rotation, if asked for).
         taken: EXIF time of exposure `YYYY:MM:DD HH:MM:SS` (it sorts as text), or None.
     """
 
@@ -69,10 +69,10 @@ class EncodedImage:
     def __str__(self) -> str:
         return self.name
 
-    def open(self, mode: str = "rb") -> io.BytesIO:
+    def open(self, mode: str = "rb") -> BinaryIO:
         """The bytes as a file, as `Path.open("rb")` gives those of a path."""
         assert mode == "rb"
-        return io.BytesIO(self.data if isinstance(self.data, bytes) else self.data.tobytes())
+        return io.BufferedReader(_BytesInMemory(self.data))
 
     def load(self) -> np.ndarray:
         """Decode it to uint8 [h, w, 3] (RGB, upright).
@@ -83,37 +83,66 @@ class EncodedImage:
         return np.asarray(open_photo(self))
 
 
+class _BytesInMemory(io.RawIOBase):
+    """Bytes as a file. Only what is read is copied: of an array mapped into memory, the rest stays on the disk."""
+
+    def __init__(self, data: bytes | np.ndarray):
+        self._bytes = np.frombuffer(data, np.uint8)
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        part = self._bytes[self._position :][: len(buffer)]
+        buffer[: len(part)] = part.tobytes()
+        self._position += len(part)
+        return len(part)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._bytes)}[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+
 Photo = Path | str | EncodedImage
 """A picture file: its path, or its bytes with a name."""
 
 
-def open_photo(photo: Photo) -> Image.Image:
-    """Decode one photo as an upright 8-bit RGB picture.
+def open_photo(photo: Photo, upright: bool = True) -> Image.Image:
+    """Decode one photo as an 8-bit RGB picture.
 
-    EXIF orientation is applied, transparent parts become white, and grey, palette, CMYK and 16-bit
-    pictures are converted. Animations give their first picture.
+    Transparent parts become white, and grey, palette, CMYK and 16-bit pictures are converted. Animations give their
+    first picture.
+
+    Args:
+        photo: the picture file.
+        upright: apply EXIF orientation.
 
     Raises:
         InputError: if the file is missing, damaged, too large or in a format that is not read.
     """
     with _opened(photo) as image:
-        orientation = _exif(image)[0]
+        orientation = _exif(image)[0] if upright else 1
         image.load()
         rgb = _to_rgb(image)
         return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
 
 
-def photo_size(photo: Photo) -> tuple[int, int]:
-    """Width and height in pixels of the upright photo, from its header only.
+def photo_size(photo: Photo, upright: bool = True) -> tuple[int, int]:
+    """Width and height in pixels of the photo as `open_photo` decodes it, from its header only.
 
     Raises:
         InputError: as `open_photo`, as far as the header tells.
     """
-    header = read_header(photo)
+    header = read_header(photo, upright)
     return header.width_px, header.height_px
 
 
-def read_header(photo: Photo) -> PhotoHeader:
+def read_header(photo: Photo, upright: bool = True) -> PhotoHeader:
     """Size and time of a photo without decoding it.
 
     Raises:
@@ -122,7 +151,7 @@ def read_header(photo: Photo) -> PhotoHeader:
     with _opened(photo) as image:
         width, height = image.size
         orientation, taken = _exif(image)
-        if orientation in _LYING_ON_ITS_SIDE:
+        if upright and orientation in _LYING_ON_ITS_SIDE:
             width, height = height, width
         return PhotoHeader(width, height, taken)
 

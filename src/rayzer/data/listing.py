@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from rayzer.data.formats import find_scenes, read_scene
+from rayzer.data.formats import format_of, read_scene, search_scenes
 from rayzer.data.parallel import as_they_come
 from rayzer.data.scene_jobs import nothing_made
-from rayzer.data.sources.rayzer_json import FILE_NAMES
+from rayzer.data.sources.rayzer_json import RayZerJson, scene_file
 from rayzer.data.sources.source import ProblemKind, ReadOptions, SceneRef
 from rayzer.data.sources.video import Video
 from rayzer.errors import InputError
-from rayzer.files import exists, output_file
+from rayzer.files import exists, is_folder, output_file
 from rayzer.progress import progress_bar
 
 
@@ -72,8 +72,8 @@ def list_scenes(
     if exists(output) and not overwrite:
         raise InputError(f"{output}: exists; choose another name or add --overwrite")
     refs: dict[tuple[Path, str], SceneRef] = {}
-    for ref in (ref for path in paths for ref in find_scenes(path)):
-        refs.setdefault((ref.path.resolve(), ref.key), ref)
+    for ref in (ref for path in paths for ref in search_scenes(path)):
+        refs.setdefault((_file(ref).resolve(), ref.key), ref)
     found: dict[SceneRef, Listed] = {}
     with progress_bar("Reading scenes") as advance:
         for listed in as_they_come(partial(look_at, wanted=wanted), list(refs.values()), workers):
@@ -129,10 +129,15 @@ def _write(output: Path, refs: Iterable[SceneRef]) -> None:
         raise InputError(f"{output}: cannot be written ({error.strerror}); choose another place") from error
 
 
+def _file(ref: SceneRef) -> Path:
+    """What a list names: the file of a RayZer scene, as lists of RayZer and E-RayZer do, else the path itself."""
+    if ref.key or not is_folder(ref.path) or (ref.format or format_of(ref.path)) != RayZerJson.name:
+        return ref.path
+    return scene_file(ref.path)
+
+
 def _line(ref: SceneRef, folder: Path) -> str:
-    path = ref.path.absolute()
-    if path.is_dir() and not ref.key:  # lists of RayZer and E-RayZer name the file
-        path = next((path / name for name in FILE_NAMES if ref.format == "rayzer" and (path / name).is_file()), path)
+    path = _file(ref).absolute()
     path = path.relative_to(folder) if path.is_relative_to(folder) else path
     text = f"{path.as_posix()}#{ref.key}" if ref.key else path.as_posix()
     return f"./{text}" if text.startswith("#") else text

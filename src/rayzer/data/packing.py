@@ -22,17 +22,16 @@ from typing import Any
 
 import numpy as np
 
-from rayzer.data.formats import find_scenes, read_scene
+from rayzer.data.formats import read_scene, search_scenes
 from rayzer.data.images import Preprocessing
 from rayzer.data.scene_jobs import (
     Plan,
     SceneOutcome,
     SceneTask,
     Staging,
-    nothing_made,
+    check_replaced,
     open_staging,
     run_scenes,
-    unwritable,
 )
 from rayzer.data.scene_names import check_apart, scene_names
 from rayzer.data.scenes import Frame, Scene
@@ -42,7 +41,6 @@ from rayzer.data.sources.source import ProblemKind, ReadOptions
 from rayzer.data.sources.video import Video
 from rayzer.data.views import decode_frames
 from rayzer.errors import InputError, seen_from
-from rayzer.files import exists
 from rayzer.progress import Advance, progress_bar
 
 SCENES, LIST, CHECKSUMS = "scenes", "scenes.txt", "SHA256SUMS"
@@ -162,12 +160,12 @@ def pack(
         format: of `source`; empty to recognise it.
         workers: how many processes.
         shard: pack one part of the scenes only. The call without it packs what is missing, and finishes the set.
-        overwrite: replace an earlier set.
+        overwrite: replace an earlier set, and begin anew what was left unfinished without this option.
 
     Raises:
         InputError: if nothing can be packed, `out` holds anything else or cannot be written.
     """
-    refs = find_scenes(source, format)
+    refs = search_scenes(source, format)
     names = [f"{name}{SUFFIX}" for name in scene_names(refs)]
     tasks = tuple(SceneTask(number, *pair) for number, pair in enumerate(zip(refs, names, strict=True)))
     _check(source, out, tasks)
@@ -294,9 +292,7 @@ def _check(source: Path, out: Path, tasks: Sequence[SceneTask]) -> None:
     if videos:
         raise InputError(f"{videos[0]}: is a video; take pictures from it first: rayzer data convert {source} scenes/")
     check_apart(out, _WRITES, {source, *(task.ref.path for task in tasks)})
-    for name in _WRITES:
-        if exists(out / name) and not Packed().recognises(out) and not Staging(out).is_moving:
-            raise InputError(f"{out / name}: is not from an earlier pack; choose another output folder")
+    check_replaced(out, _WRITES, own=_WRITES if Packed().recognises(out) else ())
 
 
 def _report(outcomes: Sequence[SceneOutcome], missing: int) -> PackReport:
@@ -313,18 +309,14 @@ def _report(outcomes: Sequence[SceneOutcome], missing: int) -> PackReport:
 
 def _finish(staging: Staging, request: PackRequest, outcomes: Sequence[SceneOutcome], source: Path) -> None:
     """Write the lists and move everything to its place."""
-    packed = [outcome for outcome in outcomes if outcome.result is not None]
-    if not packed:
-        staging.discard()
-        raise nothing_made([outcome.error for outcome in outcomes])
-    if not staging.is_moving:
-        try:
-            staging.tidy({outcome.task.name for outcome in packed})
-            _write_lists(staging.folder, request, outcomes, _relative_to(source))
-        except OSError as error:
-            raise unwritable(staging.out, error) from error
+    made = staging.made([outcome.task for outcome in outcomes])
+
+    def describe(folder: Path) -> None:
+        staging.tidy({task.name for task, _ in made})
+        _write_lists(folder, request, outcomes, _relative_to(source))
+
     lists = [(staging.folder / name, staging.out / name) for name in (LIST, INDEX, CHECKSUMS)]
-    staging.finish([(staging.results, staging.out / SCENES), *lists])
+    staging.finish(describe, [(staging.results, staging.out / SCENES), *lists])
 
 
 def _write_lists(

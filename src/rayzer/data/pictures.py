@@ -16,16 +16,17 @@ from rayzer.data.scene_names import free_name
 from rayzer.data.scenes import Frame
 from rayzer.data.sources.folder import natural_key
 from rayzer.data.views import open_image
+from rayzer.errors import InputError
 
 _SUFFIXES = {"JPEG": (".jpg", ".jpeg"), "MPO": (".jpg", ".jpeg"), "PNG": (".png",)}
 _MAX_BYTES = 200  # leaves room for numbers and suffixes; a name may have 255
 
 
 def save_picture(frame: Frame, folder: Path, stem: str) -> Path:
-    """Put the upright picture of a frame into a folder; returns its file.
+    """Put the picture of a frame into a folder; returns its file.
 
-    Its bytes are kept where it is a file that other programs show in the same way: an upright RGB JPEG or PNG
-    without transparency. Anything else becomes PNG.
+    Its bytes are kept where it is a file that other programs show in the same way: an RGB JPEG or PNG without
+    transparency that EXIF does not ask to turn. Anything else becomes PNG.
 
     Args:
         frame: with a picture.
@@ -33,17 +34,18 @@ def save_picture(frame: Frame, folder: Path, stem: str) -> Path:
         stem: the file's name without suffix.
 
     Raises:
-        InputError: if the picture cannot be decoded (files that are kept are not decoded).
+        InputError: if the picture cannot be decoded (files that are kept are not decoded), or has not the size that
+            its frame says.
         OSError: if it cannot be written.
     """
     suffix = _plain_suffix(frame)
     destination = folder / f"{stem}{suffix or '.png'}"
     if suffix is None:
-        open_image(frame).save(destination, compress_level=4)
+        _decoded(frame).save(destination, compress_level=4)
     elif isinstance(frame.image, Path):
         shutil.copyfile(frame.image, destination)
     elif isinstance(frame.image, EncodedImage):
-        destination.write_bytes(frame.image.open().getbuffer())
+        destination.write_bytes(frame.image.open().read())
     return destination
 
 
@@ -79,13 +81,23 @@ def printable(name: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", "_", name).strip() or "_"
 
 
+def _decoded(frame: Frame) -> Image.Image:
+    image = open_image(frame)
+    if image.size != (frame.width_px, frame.height_px):
+        where = frame.image if isinstance(frame.image, Path | EncodedImage) else frame.name
+        sizes = f"has {image.width}x{image.height} pixels, its scene says {frame.width_px}x{frame.height_px}"
+        raise InputError(f"{where}: {sizes}; correct its size (and camera) in the scene file")
+    return image
+
+
 def _plain_suffix(frame: Frame) -> str | None:
     """The suffix under which the bytes of the picture can be kept; None if they cannot."""
     if not isinstance(frame.image, Path | EncodedImage):
         return None
     with suppress(Exception), frame.image.open("rb") as file, Image.open(file, formats=("JPEG", "PNG")) as image:
         upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
-        if upright and image.mode == "RGB" and not image.has_transparency_data:
+        fits = image.size == (frame.width_px, frame.height_px)
+        if fits and upright and image.mode == "RGB" and not image.has_transparency_data:
             usual = _SUFFIXES[image.format or ""]
             own = Path(str(frame.image)).suffix
             return own if own.lower() in usual else usual[0]

@@ -8,7 +8,7 @@ several machines can work on one plan without locks, and whatever ends them, not
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -69,7 +69,7 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         """For `plan.json`; scenes by absolute path, wherever the command is run from."""
-        scenes = [[str(task.ref.path.absolute()), task.ref.key, task.name] for task in self.tasks]
+        scenes = [[str(task.ref.path.absolute()), task.ref.key, task.ref.format, task.name] for task in self.tasks]
         return {"command": self.command, "settings": self.settings, "scenes": scenes}
 
 
@@ -125,15 +125,34 @@ class Staging:
         _write(self._record(task), {"result": result, "error": error, "size": self._size(task)})
         return task
 
-    def finish(self, moves: Sequence[tuple[Path, Path]]) -> None:
-        """Move results to their final places, in this order; then there is no unfinished work any more.
-
-        Once it has begun, it is ended by the next run of the command.
+    def made(self, tasks: Sequence[SceneTask]) -> list[tuple[SceneTask, dict[str, Any]]]:
+        """The scenes that a result was made of, each with what is to be known of it.
 
         Raises:
-            InputError: if the results cannot be moved.
+            InputError: if there is none; the unfinished work is thrown away then.
+        """
+        outcomes = self.outcomes(tasks)
+        made = [(outcome.task, outcome.result) for outcome in outcomes if outcome.result is not None]
+        if not made:
+            self.discard()
+            raise nothing_made([outcome.error for outcome in outcomes])
+        return made
+
+    def finish(self, describe: Callable[[Path], object], moves: Sequence[tuple[Path, Path]]) -> None:
+        """Describe the results and move them to their final places; then there is no unfinished work any more.
+
+        Once the moving has begun, it is ended by the next run of the command.
+
+        Args:
+            describe: writes lists and reports into the folder it is given.
+            moves: (from, to), in this order.
+
+        Raises:
+            InputError: if that cannot be written.
         """
         try:
+            if not self.is_moving:
+                describe(self.folder)
             self._moving.touch()
             for source, destination in moves:
                 if exists(source):
@@ -178,13 +197,31 @@ class Staging:
         return made.stat().st_size if made.is_file() else None
 
 
+def check_replaced(out: Path, names: Iterable[str], own: Collection[str]) -> None:
+    """Make sure that results replace nothing but those of an earlier run.
+
+    Args:
+        out: the output folder.
+        names: entries of `out` that will be replaced where they exist.
+        own: those that an earlier run is known to have made.
+
+    Raises:
+        InputError: naming an entry that somebody else made.
+    """
+    if Staging(out).is_moving:
+        return
+    foreign = next((name for name in names if name not in own and exists(out / name)), None)
+    if foreign is not None:
+        raise InputError(f"{out / foreign}: was not made by an earlier run; choose another output folder")
+
+
 def open_staging(out: Path, plan: Plan, overwrite: bool, shared: bool = False) -> Staging:
     """Begin work in an output folder, or go on with what the same command left unfinished there.
 
     Args:
         out: made if missing.
         plan: what is to be done.
-        overwrite: `out` may hold other things, and unfinished work of another command is thrown away.
+        overwrite: `out` may hold other things, and unfinished work is thrown away unless it was begun like this.
         shared: other processes may be at work there: nothing is thrown away.
 
     Raises:
@@ -195,10 +232,10 @@ def open_staging(out: Path, plan: Plan, overwrite: bool, shared: bool = False) -
         staging.sweep()
     except OSError as error:
         raise unwritable(out, error) from error
-    if not staging.is_moving or _read(staging.plan) != plan.as_json():
+    if not staging.is_moving or not _is_of(_read(staging.plan), plan.as_json()):
         check_output_folder(out, overwrite)
     try:
-        _claim(staging, plan.as_json(), overwrite and not shared)
+        _claim(staging, plan.as_json(), overwrite, shared)
         if not staging.is_moving:
             staging.results.mkdir(exist_ok=True)
             (staging.folder / "records").mkdir(exist_ok=True)
@@ -248,18 +285,30 @@ def _share(advance: Advance, before: int, scenes: int) -> Advance:
     """The progress of one scene among others, or on its own scale if it is the only one."""
     if scenes == 1:
         return advance
-    return lambda done, total: advance(before + done / max(total, 1), scenes)
+    return lambda done, total: advance(before + done / max(total or 1, 1), scenes)
 
 
-def _claim(staging: Staging, plan: dict[str, Any], discard: bool) -> None:
-    """Make sure that the unfinished work is of this plan."""
+def _claim(staging: Staging, plan: dict[str, Any], overwrite: bool, shared: bool) -> None:
+    """Make sure that the unfinished work is of this plan.
+
+    Work that was begun without `overwrite` is thrown away with it, work that was begun with it goes on: a command
+    that was interrupted can be repeated word for word, and `overwrite` never goes on with what is out of date.
+    """
     found = _read(staging.plan)
-    if found != plan and (found is not None or _leftovers(staging.folder)):
-        if not discard:
+    if not _is_of(found, plan) and (found is not None or _leftovers(staging.folder)):
+        if shared or not overwrite:
             raise InputError(f"{staging.out}: holds the unfinished work of another command{_difference(found, plan)}")
         remove_entry(staging.folder)
+    elif found is not None and overwrite and not (found.get("overwrite") or shared or staging.is_moving):
+        remove_entry(staging.folder)
+    overwrites = overwrite or (found is not None and found.get("overwrite", False))
     staging.folder.mkdir(parents=True, exist_ok=True)
-    _write(staging.plan, plan)
+    _write(staging.plan, {**plan, "overwrite": overwrites})
+
+
+def _is_of(found: dict[str, Any] | None, plan: dict[str, Any]) -> bool:
+    """Whether unfinished work is of this plan."""
+    return found is not None and {key: found.get(key) for key in plan} == plan
 
 
 def _leftovers(folder: Path) -> bool:
@@ -273,7 +322,7 @@ def _difference(found: dict[str, Any] | None, plan: dict[str, Any]) -> str:
     old, new = found["settings"], plan["settings"]
     differing = [f"{key} {old.get(key)}, now {value}" for key, value in new.items() if old.get(key) != value]
     if not differing:
-        differing = [f"{len(found['scenes'])} scenes, now {len(plan['scenes'])} or others"]
+        differing = [f"{len(found['scenes'])} scenes, now {len(plan['scenes'])} or others, or another --format"]
     return f" ({'; '.join(differing)})" + way_out
 
 

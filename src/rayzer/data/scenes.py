@@ -29,11 +29,13 @@ class Frame:
         name: the name a user knows the picture by (file name, or time in a video).
         image: the image file, decoded pixels uint8 [h, w, 3] (RGB, upright), or something that can load them;
             None if the picture is known to be missing (the frame stays, so that frames keep their numbers).
-        width_px, height_px: size of the upright picture (after EXIF rotation); 0 where it is missing and unknown.
+        width_px, height_px: size of the picture (after EXIF rotation, if any); 0 where it is missing and unknown.
         fxfycxcy_px: pinhole intrinsics in pixels of that picture, or None if unknown.
         distortion: OpenCV coefficients `k1, k2, p1, p2, ...`; empty if there is none or it is unknown.
         world_from_camera: float64 [4, 4], OpenCV axes, or None if unknown.
         time_s: time in seconds since the start of the video, or None.
+        as_stored: whether the picture file is taken as it is stored, even if EXIF asks to turn it: that is the
+            picture which cameras in scene files are for.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Frame:
     distortion: tuple[float, ...] = ()
     world_from_camera: np.ndarray | None = None
     time_s: float | None = None
+    as_stored: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -66,12 +66,12 @@ def mentions(path: Path, key: str) -> bool:
 def start_of(path: Path, size: int) -> bytes:
     """The first `size` bytes of a file, fewer where it is shorter, none where it is no file or cannot be read."""
     try:
-        if path.is_file():  # reading a pipe would wait for somebody to write
-            with path.open("rb") as file:
-                return file.read(size)
+        if not path.is_file():  # reading a pipe would wait for somebody to write
+            return b""
+        with path.open("rb") as file:
+            return file.read(size)
     except OSError:
-        pass
-    return b""
+        return b""
 
 
 def finite_floats(value: object, count: int, where: str) -> tuple[float, ...]:

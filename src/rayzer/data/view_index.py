@@ -165,6 +165,7 @@ def write_view_index(splits: Mapping[str, ViewSplit | None], path: Path) -> None
     """
     lines = [f"{json.dumps(name)}: {json.dumps(_lists(split))}" for name, split in splits.items()]
     try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
         with output_file(path) as partial:
             partial.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     except OSError as error:

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from rayzer.data.formats import read_scene
-from rayzer.data.images import ImageFit, fit_cover, open_photo
+from rayzer.data.images import EncodedImage, ImageFit, fit_cover, open_photo
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources.packed_file import PackedImage
 from rayzer.data.sources.rayzer_json import read_rayzer_json
@@ -138,7 +138,7 @@ def decode_frames(
 
 
 def open_image(frame: Frame) -> Image.Image:
-    """Decode the picture of a frame: upright, RGB.
+    """Decode the picture of a frame: RGB, upright unless the frame wants it as it is stored.
 
     Raises:
         InputError: naming the file, if it is missing or cannot be decoded.
@@ -194,8 +194,8 @@ def _fit(frame: Frame, fit: Callable[[int, int], ImageFit]) -> ImageFit:
 def _picture(frame: Frame) -> Image.Image | np.ndarray:
     if frame.image is None:
         raise InputError(f"{frame.name}: the picture of this frame is missing; restore it or choose another frame")
-    if isinstance(frame.image, Path):
-        return open_photo(frame.image)
+    if isinstance(frame.image, Path | EncodedImage):
+        return open_photo(frame.image, upright=not frame.as_stored)
     return frame.image if isinstance(frame.image, np.ndarray) else frame.image.load()
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from rayzer.devices import choose_device, device_name
 from rayzer.errors import InputError
 from rayzer.geometry.cameras import Cameras, normalize_poses
 from rayzer.model.rayzer import RayZer
@@ -38,14 +39,7 @@ class Runtime:
         Raises:
             InputError: if the named device is not there.
         """
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        try:
-            chosen = torch.device(device)
-            torch.empty(1, device=chosen)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise InputError(f"--device {device}: not available here ({reason}); use --device cpu") from None
+        chosen = choose_device(device)
         fast = chosen.type == "cuda" and torch.cuda.is_bf16_supported()
         return Runtime(chosen, fast if dtype == "auto" else dtype == "bfloat16")
 
@@ -59,8 +53,7 @@ class Runtime:
         return 8 if self.device.type == "cuda" else 1
 
     def __str__(self) -> str:
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type.upper()
-        return f"{name}, {'bfloat16' if self.bfloat16 else 'float32'}"
+        return f"{device_name(self.device)}, {'bfloat16' if self.bfloat16 else 'float32'}"
 
 
 @torch.no_grad()

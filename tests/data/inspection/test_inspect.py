@@ -18,7 +18,6 @@ from rayzer.data.inspection.report import Inspection, SceneReport, as_json
 from rayzer.data.inspection.text import MAX_SCENES, render
 from rayzer.data.sources.source import SceneRef
 
-REAL = Path(__file__).parents[4] / "shared/real"
 WIDTH, HEIGHT = 48, 32
 
 
@@ -340,22 +339,15 @@ def test_a_scene_list(run, data_set):
 # ---- real scenes
 
 
-def real(name):
-    path = REAL / name
-    if not path.exists():
-        pytest.skip(f"{path} is absent")
-    return inspected(path)[0]
-
-
-def test_fox_lacks_17_pictures():
-    fox = real("fox")
+def test_fox_lacks_17_pictures(real_scene):
+    (fox,) = inspected(real_scene("fox"))
     assert (fox.frames, fox.present, fox.usable_with_poses) == (67, 50, True)
     assert len(fox.problems["missing_pictures"].frames) == 17
     assert all(problem.severity != "error" for problem in fox.problems.values())
 
 
-@pytest.mark.parametrize("name", ["room", "skating.mp4", "example_0_dl3dv_000053"])
-def test_real_pictures_without_poses_are_usable(name):
-    scene = real(name)
+@pytest.mark.parametrize("name", ["room", "skating.mp4", "vrnerf_apartment.mp4", "example_0_dl3dv_000053"])
+def test_real_pictures_without_poses_are_usable(real_scene, name):
+    (scene,) = inspected(real_scene(name))
     assert (scene.usable_with_poses, scene.usable_without_poses) == (False, True)
     assert all(problem.severity == "note" for problem in scene.problems.values())

@@ -24,6 +24,7 @@ from rayzer.data.synthetic.rooms_v1.record import fingerprint, publish, publishe
 from rayzer.data.synthetic.writing import MAX_SEED, with_views
 from rayzer.data.view_index import read_view_index
 from rayzer.errors import InputError
+from rayzer.evaluation.metrics import psnr
 
 SCENES = list(benchmark_scenes())
 
@@ -62,7 +63,7 @@ def test_contexts_are_nested_and_leave_the_targets_alone():
 
 def test_the_even_index_is_even():
     sample = sorted((*CONTEXTS[8], *TARGETS))
-    assert set(np.diff(sample)) == {2, 3} or set(np.diff(sample)) == {2}
+    assert set(np.diff(sample)) == {2, 3}
     assert [sample.index(target) for target in TARGETS] == [2, 4, 7, 9]
     assert [nearest_context(target) for target in TARGETS] == [2, 6, 13, 17]  # ties go to the earlier
 
@@ -75,6 +76,22 @@ def test_this_machine_makes_the_published_scenes(number):
 @pytest.mark.slow
 def test_this_machine_makes_all_published_scenes():
     assert [scene.name for scene in SCENES if published()[scene.name].difference(recorded(scene))] == []
+
+
+@pytest.mark.slow
+def test_copying_the_nearest_context_view_is_as_hard_as_published():
+    """The control at the middle span, on every fourth room; 22.74 dB on all of them."""
+    scores = []
+    for scene in SCENES[ROOMS : 2 * ROOMS : 4]:
+        assert scene.group == "0.50"
+        frames = sorted({*TARGETS, *map(nearest_context, TARGETS)})
+        images = render_rooms([with_views(scene.compose(), frames)], IMAGE_SIZE).images[0]
+        targets, copies = (
+            torch.stack([images[frames.index(frame)] for frame in chosen])
+            for chosen in (TARGETS, map(nearest_context, TARGETS))
+        )
+        scores.append(psnr(targets, copies).mean())
+    assert 22.0 < torch.stack(scores).mean() < 23.5
 
 
 @pytest.mark.gpu
@@ -143,7 +160,7 @@ def test_generate(two_scenes, tmp_path, run):
     assert code == 0, err
     out = tmp_path / "out"
     lists = {"span-0.25.txt", "pairs.txt", *(f"views-{count:02d}.json" for count in CONTEXTS)}
-    assert {path.name for path in out.iterdir()} == {"scenes", *lists}
+    assert {path.name for path in out.iterdir()} == {"scenes", "benchmark.json", *lists}
     (ref,) = find_scenes(out / "span-0.25.txt")
     scene = read_scene(ref)
     assert (scene.name, len(scene)) == (two_scenes[0].name, VIEWS)
@@ -154,6 +171,10 @@ def test_generate(two_scenes, tmp_path, run):
     assert selected[1].context.tolist() == [list(CONTEXTS[8])]
     assert selected[1].target.tolist() == [list(TARGETS)]
     assert run("data", "synthesize", out, *options)[0] == 2
+    (out / "benchmark.json").unlink()
+    code, _, err = run("data", "synthesize", out, *options, "--overwrite")
+    assert code == 2
+    assert f"{out / 'scenes'}: was not made by an earlier run" in err
 
 
 def test_a_machine_that_makes_other_scenes_is_told(two_scenes, tmp_path, monkeypatch):

@@ -5,7 +5,9 @@ import pytest
 from PIL import Image
 
 from rayzer.data.formats import find_scenes, read_scene
-from rayzer.data.synthetic.rooms import compose, render_room
+from rayzer.data.synthetic import writing
+from rayzer.data.synthetic.rooms import compose, compose_pair, render_room, render_rooms
+from rayzer.data.synthetic.tiles import PictureSet
 from rayzer.data.synthetic.writing import MAX_SEED, RoomsRequest, synthesize
 from rayzer.data.views import load_views, to_uint8
 from rayzer.errors import InputError
@@ -38,6 +40,50 @@ def test_finished_rooms_are_not_replaced_unasked(tmp_path, run):
     assert run("data", "synthesize", tmp_path / "rooms", "--scenes", 1, *SMALL)[0] == 0
     assert run("data", "synthesize", tmp_path / "rooms", "--scenes", 1, *SMALL)[0] == 2
     assert run("data", "synthesize", tmp_path / "rooms", "--scenes", 1, *SMALL, "--overwrite")[0] == 0
+
+
+def test_pairs_share_their_cameras(tmp_path, run):
+    code, out, err = run("data", "synthesize", tmp_path / "rooms", "--scenes", 2, "--seed", 5, "--pairs", *SMALL)
+    assert code == 0, err
+    assert "4 rooms of 3 pictures" in out
+    refs = find_scenes(tmp_path / "rooms" / "scenes.txt")
+    assert [read_scene(ref).name for ref in refs] == [f"room-00000{seed}{half}" for seed in (5, 6) for half in "ab"]
+    one, other, third, _ = (load_views(ref.path, range(3), image_size=16, patch_size=8) for ref in refs)
+    assert one.cameras.world_from_camera.equal(other.cameras.world_from_camera)
+    assert not one.cameras.world_from_camera.equal(third.cameras.world_from_camera)
+    assert (one.images - other.images).abs().mean() > 0.02
+    first, second = (render_rooms([room], 16).images[0] for room in compose_pair(5, 3))
+    np.testing.assert_array_equal(to_uint8(one.images), to_uint8(first))
+    np.testing.assert_array_equal(to_uint8(other.images), to_uint8(second))
+
+
+@pytest.mark.parametrize("mine", ["scenes.txt", "rooms.json", "room-000000/thesis.txt"])
+def test_only_rooms_are_replaced(tmp_path, run, mine):
+    file = tmp_path / "rooms" / mine
+    file.parent.mkdir(parents=True)
+    file.write_text("{}")
+    code, _, err = run("data", "synthesize", tmp_path / "rooms", "--scenes", 1, *SMALL, "--overwrite")
+    assert code == 2
+    assert "was not made by an earlier run" in err
+    assert [path for path in (tmp_path / "rooms").rglob("*") if path.is_file()] == [file]
+
+
+def test_rooms_of_earlier_runs_are_known(tmp_path, run):
+    for seed in (0, 1, 0):
+        words = ("--scenes", 1, "--seed", seed, *SMALL, "--overwrite")
+        assert run("data", "synthesize", tmp_path / "rooms", *words)[0] == 0
+    assert json.loads((tmp_path / "rooms/rooms.json").read_text())["rooms"] == ["room-000000", "room-000001"]
+    assert (tmp_path / "rooms/scenes.txt").read_text() == "room-000000/opencv_cameras.json\n"
+
+
+def test_at_most_so_many_pictures_of_the_user(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(PictureSet, "from_files", lambda files: read.extend(file.name for file in files))
+    monkeypatch.setattr(writing, "MAX_PICTURES", 3)
+    for number in range(7):
+        (tmp_path / f"{number}.png").touch()
+    writing._pictures.__wrapped__(tmp_path)
+    assert read == ["0.png", "3.png", "6.png"]
 
 
 def test_unfinished_rooms_are_continued(tmp_path, monkeypatch):

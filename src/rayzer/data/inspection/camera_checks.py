@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from rayzer.data.inspection.evidence import Evidence, Problem, counted
+from rayzer.data.inspection.evidence import Evidence, Problem
+from rayzer.errors import counted
 
 JUMP = 10.0  # times the median step
 OUTLIER = 1e3  # times the median distance from the middle

@@ -188,11 +188,6 @@ class Evidence:
         return np.linalg.norm(self.centers - middle, axis=1), middle
 
 
-def counted(count: int, noun: str) -> str:
-    """A number of things: "1 frame", "1,200 frames"."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def look_at(frame: Frame) -> Picture:
     """Decode the picture of a frame.
 

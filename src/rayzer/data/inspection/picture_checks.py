@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from rayzer.data.inspection.evidence import Evidence, Problem, counted
+from rayzer.data.inspection.evidence import Evidence, Problem
 from rayzer.data.sources.folder import natural_key
+from rayzer.errors import counted
 from rayzer.files import exists
 
 BLURRED = 0.25  # of the scene's median sharpness

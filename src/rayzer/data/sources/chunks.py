@@ -5,7 +5,7 @@ microseconds in the video, where there is a video), their cameras (float32 [n, 1
 without the time) and their picture files (a list of n tensors, uint8, one file each). `index.json` says which file
 a clip lies in: `{KEY: "000000.torch"}`. Numbers in view indices of such data count frames in the order of the chunk.
 
-Chunks are loaded without running code, and mapped into memory: only pictures that are used are read.
+Chunks are loaded without running code, and mapped into memory: of unused pictures only the headers are read.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ import numpy as np
 
 from rayzer.data.exchange import Lens, inverse_rigid, usable_intrinsics
 from rayzer.data.scenes import Frame, Scene
-from rayzer.data.sources.folder import natural_key
+from rayzer.data.sources.folder import folders_in, natural_key
 from rayzer.data.sources.json_list import objects_in
 from rayzer.data.sources.real_size import posed_frame, visible_entries
 from rayzer.data.sources.source import ReadOptions, SceneRef, Source
@@ -58,6 +58,10 @@ class Co3d(Source):
         if not keys:
             raise InputError(f"{path}: none of the sequences in {SEQUENCES} is here; unzip the pictures, too")
         return [SceneRef(path, key, self.name) for key in keys]
+
+    def pick(self, path: Path, key: str) -> SceneRef:
+        """The sequence of that key, which `read` looks for: finding all of them first would take seconds each time."""
+        return SceneRef(path, key, self.name)
 
     def read(self, ref: SceneRef, options: ReadOptions) -> Scene:
         """See `read_co3d`."""
@@ -124,9 +128,13 @@ def _categories(path: Path) -> list[Path]:
     """The folder itself or all folders in it, provided that they are categories."""
     if is_file(path / FRAMES):
         return [path]
-    folders = [entry for entry in visible_entries(path) if not entry.name.startswith("_") and is_folder(entry)]
-    if not all(is_file(folder / FRAMES) for folder in folders):
-        return []  # with other things beside them, categories are found one by one, and the other things as well
+    folders = []
+    for folder in folders_in(path):
+        if folder.name.startswith("_"):
+            continue
+        if not is_file(folder / FRAMES):
+            return []  # with other things beside them, categories are found one by one, and the other things as well
+        folders.append(folder)
     return sorted(folders, key=lambda folder: natural_key(folder.name))
 
 
@@ -195,8 +203,16 @@ def _quality(file: Path, sequence: str) -> float | None:
     """The authors' score of a sequence's cameras; None where they give none."""
     if not is_file(file):
         return None
-    entry = next((entry for entry in objects_in(file) if entry.get("sequence_name") == sequence), {})
-    return _number(entry.get("viewpoint_quality_score"))
+    state = file.stat()
+    return _scores(file, state.st_mtime_ns, state.st_size).get(sequence)
+
+
+@lru_cache(maxsize=64)
+def _scores(file: Path, mtime_ns: int, size: int) -> dict[str, float | None]:
+    """The scores of all sequences; time and size tell a file from the one that replaces it."""
+    return {
+        str(entry.get("sequence_name")): _number(entry.get("viewpoint_quality_score")) for entry in objects_in(file)
+    }
 
 
 def _number(value: object) -> float | None:

@@ -43,11 +43,11 @@ class Dl3dv(Source):
         """A folder of such a layout, its transforms.json, or a folder of nothing but .zip files."""
         if not is_folder(path):
             return path.name == FILE_NAME and _is_hash(_scene_name(path.parent))
-        base = _base(path)
-        has_file, has_pictures = is_file(base / FILE_NAME), _pictures(base) is not None
         if _is_hash(_scene_name(path)):
-            return has_file or has_pictures
-        return (base != path and has_file and has_pictures) or _only_archives(path)
+            base = _base(path)
+            return is_file(base / FILE_NAME) or _pictures(base) is not None
+        nested = () if is_file(path / FILE_NAME) else (path / name for name in _NESTED)
+        return any(is_file(base / FILE_NAME) and _pictures(base) for base in nested) or _only_archives(path)
 
     def find(self, path: Path) -> list[SceneRef]:
         """The one scene; .zip files must be unpacked first."""

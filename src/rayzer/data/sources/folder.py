@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -85,6 +86,17 @@ def entries_of(folder: Path) -> list[Path]:
     with suppress(OSError):
         return list(folder.iterdir())
     return []
+
+
+def folders_in(folder: Path) -> Iterator[Path]:
+    """The folders in a folder, in no order, without hidden ones; none if it is none or not ours to list."""
+    entries: list[os.DirEntry[str]] = []
+    with suppress(OSError), os.scandir(folder) as listing:
+        entries.extend(listing)
+    for entry in entries:  # which know what they are: asking about every picture would take a network disk minutes
+        path = folder / entry.name
+        if not entry.name.startswith(".") and (is_folder(path) if entry.is_symlink() else entry.is_dir()):
+            yield path
 
 
 def is_file_of(path: Path, suffixes: Collection[str]) -> bool:

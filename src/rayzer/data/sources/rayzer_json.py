@@ -39,10 +39,12 @@ class RayZerJson(Source):
 
     def read(self, ref: SceneRef, options: ReadOptions) -> Scene:
         """See `read_rayzer_json`."""
-        if is_folder(ref.path):
-            present = [name for name in FILE_NAMES if is_file(ref.path / name)]
-            return read_rayzer_json(ref.path / (present or FILE_NAMES)[0], options)
-        return read_rayzer_json(ref.path, options)
+        return read_rayzer_json(scene_file(ref.path) if is_folder(ref.path) else ref.path, options)
+
+
+def scene_file(folder: Path) -> Path:
+    """The scene file of a folder, which need not exist."""
+    return next((folder / name for name in FILE_NAMES if is_file(folder / name)), folder / FILE_NAME)
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,9 @@ def _frame(
     picture = options.attempt(
         "image", lambda: _existing(places, f"{where}: there is no picture {named!r}", dialect.advice)
     )
-    size = options.attempt("image", lambda: _size(picture, entry, where)) if picture else None
+    size = _stated_size(entry, where)  # saves opening every picture; checked when one is decoded
+    if picture and not size:
+        size = options.attempt("image", lambda: _stored_size(picture, where))
 
     def known(kind: ProblemKind, keys: tuple[str, ...], read: Callable[[dict[str, Any], str], Value]) -> Value | None:
         if given.isdisjoint(keys):
@@ -143,6 +147,7 @@ def _frame(
         *(size or (0, 0)),
         fxfycxcy_px=known("intrinsics", dialect.intrinsics, dialect.fxfycxcy_px),
         world_from_camera=known("pose", _POSE, _pose),
+        as_stored=True,
     )
 
 
@@ -154,11 +159,15 @@ def _existing(places: Sequence[Path], problem: str, advice: str) -> Path:
     return found
 
 
-def _size(picture: Path, entry: dict[str, Any], where: str) -> tuple[int, int]:
-    if "w" in entry and "h" in entry:  # saves opening every picture; checked when one is decoded
-        return side_px(entry["w"], f"{where}: w"), side_px(entry["h"], f"{where}: h")
+def _stated_size(entry: dict[str, Any], where: str) -> tuple[int, int] | None:
+    if "w" not in entry or "h" not in entry:
+        return None
+    return side_px(entry["w"], f"{where}: w"), side_px(entry["h"], f"{where}: h")
+
+
+def _stored_size(picture: Path, where: str) -> tuple[int, int]:
     try:
-        return photo_size(picture)
+        return photo_size(picture, upright=False)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
 

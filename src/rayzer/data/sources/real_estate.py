@@ -122,14 +122,14 @@ def clip_frame(
         options: how to read; a broken picture, a wrong pose and wrong intrinsics are reported there.
         time_s: time in the video, if known.
     """
-    size = None if picture is None else options.attempt("image", lambda: photo_size(picture))
+    size = None if picture is None else options.attempt("image", lambda: photo_size(picture, upright=False))
     pose = intrinsics = None
     if camera is not None:
         pose = options.attempt("pose", lambda: _pose(camera, where))
     if camera is not None and size:
         intrinsics = options.attempt("intrinsics", lambda: _intrinsics_px(camera, size, where))
     present = picture if size else None
-    return Frame(name, present, *(size or (0, 0)), intrinsics, world_from_camera=pose, time_s=time_s)
+    return Frame(name, present, *(size or (0, 0)), intrinsics, world_from_camera=pose, time_s=time_s, as_stored=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from rayzer.data.sources.source import ReadOptions
 from rayzer.errors import InputError
 
 Size = tuple[int, int]
-"""Width and height in pixels of an upright picture."""
+"""Width and height of a picture in pixels."""
 
 _SAME_SHAPE = 0.01  # how far two aspects may differ: sides of smaller copies are rounded
 
@@ -73,14 +73,15 @@ def posed_frame(
         lens: reads the lens, given the size of the picture (None if unknown); None where there is no lens.
         pose: reads `world_from_camera`; None where there is none.
     """
-    size = None if picture is None else options.attempt("image", lambda: _size(picture, where))
+    size = None if picture is None else options.attempt("image", lambda: _size(picture, where, upright=False))
     present = picture if size else None
     if not options.cameras:
-        return Frame(name, present, *(size or (0, 0)))
-    fitted = options.attempt("intrinsics", lambda: _fitted(lens(size), size, where))
+        return Frame(name, present, *(size or (0, 0)), as_stored=True)
+    found = options.attempt("intrinsics", lambda: _fitted_either_way(lens, present, size, where))
+    fitted, as_stored = found or (None, True)
     matrix = options.attempt("pose", pose)
     if fitted is None:
-        return Frame(name, present, *(size or (0, 0)), world_from_camera=matrix)
+        return Frame(name, present, *(size or (0, 0)), world_from_camera=matrix, as_stored=as_stored)
     return Frame(
         name,
         present,
@@ -89,7 +90,21 @@ def posed_frame(
         fitted.fxfycxcy_px,
         fitted.distortion,
         world_from_camera=matrix,
+        as_stored=as_stored,
     )
+
+
+def _fitted_either_way(
+    lens: Callable[[Size | None], Lens | None], picture: Path | None, size: Size | None, where: str
+) -> tuple[Lens | None, bool]:
+    """The lens for the picture as it is stored (True) or, where only that has its shape, as EXIF turns it (False)."""
+    try:
+        return _fitted(lens(size), size, where), True
+    except InputError:
+        upright = size if picture is None else _size(picture, where, upright=True)
+        if upright == size:
+            raise
+        return _fitted(lens(upright), upright, where), False
 
 
 def _fitted(lens: Lens | None, size: Size | None, where: str) -> Lens | None:
@@ -100,14 +115,14 @@ def _fitted(lens: Lens | None, size: Size | None, where: str) -> Lens | None:
     stretch = (size[0] * lens.height_px) / (size[1] * lens.width_px)
     if max(stretch, 1 / stretch) - 1 > max(_SAME_SHAPE, 1 / min(size)):
         sizes = f"the picture has {size[0]}x{size[1]} pixels, its camera {lens.width_px}x{lens.height_px}"
-        advice = "use the pictures that the cameras were estimated from, not turned by EXIF"
+        advice = "use the pictures that the cameras were estimated from"
         raise InputError(f"{where}: {sizes}, which is another shape; {advice}")
     return resized
 
 
-def _size(picture: Path, where: str) -> Size:
+def _size(picture: Path, where: str, upright: bool) -> Size:
     try:
-        return photo_size(picture)
+        return photo_size(picture, upright)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
 

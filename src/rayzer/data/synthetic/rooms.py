@@ -22,6 +22,8 @@ from rayzer.geometry.cameras import Cameras
 from rayzer.geometry.precision import outside_autocast
 
 Quality = Literal["full", "fast"]
+DEVICES = ("cuda", "cpu")
+"""Kinds of devices that rooms are rendered on, the fastest first."""
 
 _BUNDLE_PX = 8  # rays are cast in bundles through squares of this side: few solids are in sight of each
 _RAYS_AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 25}  # what a CPU's cache holds; what keeps a GPU busy

@@ -20,24 +20,28 @@ from rayzer.data.scene_jobs import (
     SceneOutcome,
     SceneTask,
     Staging,
-    nothing_made,
+    check_replaced,
     open_staging,
     run_scenes,
-    unwritable,
 )
 from rayzer.data.scenes import Scene
 from rayzer.data.sources.folder import files_in
 from rayzer.data.sources.rayzer_json import FILE_NAME, write_rayzer_json
 from rayzer.data.sources.source import SceneRef
-from rayzer.data.synthetic.rooms import ComposedRoom, Quality, RoomViews, compose, render_rooms
+from rayzer.data.strict_json import load_json
+from rayzer.data.synthetic.rooms import ComposedRoom, Quality, RoomViews, compose, compose_pair, render_rooms
 from rayzer.data.synthetic.tiles import PictureSet
-from rayzer.data.views import to_uint8
+from rayzer.data.views import evenly_spaced, to_uint8
 from rayzer.errors import InputError
+from rayzer.files import exists
 from rayzer.progress import Advance, progress_bar
 
 LIST, REPORT = "scenes.txt", "rooms.json"
+MAX_PICTURES = 256  # of the user: every process keeps all of them, 0.35 MB each
 MAX_SEED = 2**40
 """Seeds from here on belong to benchmarks: nothing that is trained on is made of them."""
+
+_REPORT_FORMAT = "rayzer-rooms"
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,14 @@ class RoomsRequest:
 
     Attributes:
         first_seed: of the first room; the others follow.
-        scenes: how many rooms.
+        scenes: how many rooms, or pairs of rooms.
         views: pictures of each, evenly spaced along its camera path.
         image_size: height and width in pixels.
         span: how far a camera path goes; 1 is a long walk, 0.5 the middle of rooms-v1.
         quality: as in `render_rooms`.
-        pictures: a folder of photos that hang on walls and cover things, besides those drawn by rule.
+        pictures: a folder of photos that hang on walls and cover things, besides those drawn by rule; of more than
+            `MAX_PICTURES` as many, evenly spaced.
+        pairs: make two rooms for every camera path, as `compose_pair` does.
 
     Raises:
         InputError: naming the option, if a number is out of range.
@@ -64,6 +70,7 @@ class RoomsRequest:
     span: float = 0.5
     quality: Quality = "full"
     pictures: Path | None = None
+    pairs: bool = False
 
     def __post_init__(self) -> None:
         for name, low, high in (("scenes", 1, 10**7), ("views", 1, 10_000), ("image_size", 8, 4096), ("span", 0, 4)):
@@ -73,24 +80,41 @@ class RoomsRequest:
         if not 0 <= self.first_seed <= MAX_SEED - self.scenes:
             raise InputError(f"--seed {self.first_seed}: expected 0 to {MAX_SEED:,}; larger ones belong to benchmarks")
 
+    def keys(self) -> list[tuple[str, str]]:
+        """Key and name of every room: ("7", "room-000007"), or of pairs ("7a", "room-000007a"), ("7b", ...)."""
+        halves = "ab" if self.pairs else ("",)
+        seeds = range(self.first_seed, self.first_seed + self.scenes)
+        return [(f"{seed}{half}", f"room-{seed:06d}{half}") for seed in seeds for half in halves]
+
+    def compose(self, key: str) -> ComposedRoom:
+        """The room of a key.
+
+        Raises:
+            InputError: if there is no clear path through it.
+        """
+        pictures = _pictures(self.pictures)
+        try:
+            if self.pairs:
+                return compose_pair(int(key[:-1]), self.views, self.span, pictures)["ab".index(key[-1])]
+            return compose(int(key), self.views, self.span, pictures)
+        except RuntimeError as error:
+            raise InputError(f"room {key}: {error}; choose a smaller --span or another --seed") from error
+
 
 @dataclass(frozen=True)
 class RoomJob:
-    """Making one room of a request: a `SceneJob`; the key of its task is the seed."""
+    """Making one room of a request: a `SceneJob`; the key of its task is one of `RoomsRequest.keys`."""
 
     request: RoomsRequest
     device: str
 
     def make(self, task: SceneTask, target: Path, progress: Advance) -> dict[str, Any]:
         """Write one scene folder."""
-        request, pictures = self.request, _pictures(self.request.pictures)
-        try:
-            room = compose(int(task.ref.key), request.views, request.span, pictures)
-        except RuntimeError as error:
-            raise InputError(f"room {task.ref.key}: {error}; choose a smaller --span or another --seed") from error
+        request, room = self.request, self.request.compose(task.ref.key)
+        pictures = _pictures(request.pictures)
         found = render_rooms([room], request.image_size, request.quality, self.device, pictures, progress)
         write_room(room, found, task.name, target)
-        return {"name": task.name, "seed": int(task.ref.key)}
+        return {"name": task.name}
 
 
 def synthesize(out: Path, request: RoomsRequest, device: str, workers: int | None, overwrite: bool) -> list[str]:
@@ -101,33 +125,40 @@ def synthesize(out: Path, request: RoomsRequest, device: str, workers: int | Non
         request: which rooms.
         device: where to cast rays.
         workers: how many processes; None for as many as there are CPU cores (one for a GPU).
-        overwrite: replace rooms that were made before.
+        overwrite: replace rooms that were made before, and begin anew what was left unfinished without this option.
 
     Returns:
         a line for each room that could not be made.
 
     Raises:
-        InputError: if `out` cannot be written, or no room can be made.
+        InputError: if `out` cannot be written or holds what is not of an earlier run, or no room can be made.
     """
-    seeds = range(request.first_seed, request.first_seed + request.scenes)
-    tasks = tuple(SceneTask(number, SceneRef(out, str(seed)), f"room-{seed:06d}") for number, seed in enumerate(seeds))
-    _pictures(request.pictures)  # a mistake there is told before any work
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(request).items()}
+    tasks = tuple(SceneTask(number, SceneRef(out, key), name) for number, (key, name) in enumerate(request.keys()))
+    pictures = _pictures(request.pictures)  # a mistake there is told before any work
+    settings = {**asdict(request), "pictures": pictures and f"{request.pictures} ({len(pictures)})"}
+    earlier = _earlier(out)
+    check_replaced(out, (LIST, REPORT, *(task.name for task in tasks)), earlier and (LIST, REPORT, *earlier))
     staging = open_staging(out, Plan("synthesize", settings, tasks), overwrite)
     outcomes = run_rooms(RoomJob(request, device), staging, tasks, device, workers)
-    made = [outcome.task.name for outcome in outcomes if outcome.result is not None]
-    if not made:
-        staging.discard()
-        raise nothing_made([outcome.error for outcome in outcomes])
-    if not staging.is_moving:
-        try:
-            write_list(staging.folder / LIST, made)
-            (staging.folder / REPORT).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise unwritable(out, error) from error
+    made = [task.name for task, _ in staging.made(tasks)]
+
+    def describe(folder: Path) -> None:
+        write_list(folder / LIST, made)
+        rooms = list(dict.fromkeys([*earlier, *made]))
+        report = {"format": _REPORT_FORMAT, "rooms": rooms, **settings}
+        (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
     moves = [(staging.results / name, out / name) for name in made]
-    staging.finish([*moves, *((staging.folder / name, out / name) for name in (LIST, REPORT))])
+    staging.finish(describe, [*moves, *((staging.folder / name, out / name) for name in (LIST, REPORT))])
     return [outcome.error for outcome in outcomes if outcome.result is None]
+
+
+def _earlier(out: Path) -> list[str]:
+    """The rooms that an earlier run made, from its report."""
+    if not exists(out / REPORT):
+        return []
+    data = load_json(out / REPORT)
+    return data["rooms"] if data.get("format") == _REPORT_FORMAT else []
 
 
 def run_rooms(
@@ -162,7 +193,9 @@ def _pictures(folder: Path | None) -> PictureSet | None:
         return None
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder of pictures; check the path")
-    return PictureSet.from_files(files_in(folder, IMAGE_SUFFIXES))
+    files = files_in(folder, IMAGE_SUFFIXES)
+    chosen = evenly_spaced(min(len(files), MAX_PICTURES), len(files)) if files else []
+    return PictureSet.from_files([files[number] for number in chosen])
 
 
 def with_views(room: ComposedRoom, views: Sequence[int]) -> ComposedRoom:

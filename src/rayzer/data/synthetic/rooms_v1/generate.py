@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rayzer.data.scene_jobs import Plan, SceneTask, open_staging, unwritable
+from rayzer.data.scene_jobs import Plan, SceneTask, check_replaced, open_staging
 from rayzer.data.sources.source import SceneRef
+from rayzer.data.strict_json import mentions
 from rayzer.data.synthetic.rooms import render_rooms
 from rayzer.data.synthetic.rooms_v1.definition import (
     CONTEXTS,
@@ -23,7 +25,7 @@ from rayzer.data.view_sampling import frame_split
 from rayzer.errors import InputError
 from rayzer.progress import Advance
 
-SCENES = "scenes"
+SCENES, REPORT = "scenes", "benchmark.json"
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ def generate(out: Path, device: str, workers: int | None, overwrite: bool) -> No
         OUT/scenes/NAME/               pictures and opencv_cameras.json
         OUT/span-0.25.txt, ...         scene lists: span-0.25, span-0.50, span-1.00, pairs
         OUT/views-08.json, ...         view indices: 3, 4, 6, 8, 12 and 16 contexts, always the same targets
+        OUT/benchmark.json             its name
 
     Args:
         out: output folder; until all is made, everything is in `out/.partial`, and the same call goes on with it.
@@ -65,25 +68,27 @@ def generate(out: Path, device: str, workers: int | None, overwrite: bool) -> No
     """
     scenes = list(benchmark_scenes())
     tasks = tuple(SceneTask(number, SceneRef(out, scene.name), scene.name) for number, scene in enumerate(scenes))
-    staging = open_staging(out, Plan(NAME, {}, tasks), overwrite)
-    outcomes = run_rooms(BenchmarkJob(device), staging, tasks, device, workers)
-    wrong = next((outcome.error for outcome in outcomes if outcome.result is None), None)
-    if wrong:
-        raise InputError(wrong)
     scene_lists = {
         f"{group}.txt" if group == "pairs" else f"span-{group}.txt": group
         for group in dict.fromkeys(scene.group for scene in scenes)
     }
     view_indices = {f"views-{count:02d}.json": context for count, context in CONTEXTS.items()}
-    if not staging.is_moving:
-        try:
-            for name, group in scene_lists.items():
-                folders = [f"{SCENES}/{scene.name}" for scene in scenes if scene.group == group]
-                write_list(staging.folder / name, folders)
-        except OSError as error:
-            raise unwritable(out, error) from error
+    writes = (SCENES, *scene_lists, *view_indices, REPORT)
+    check_replaced(out, writes, own=writes if mentions(out / REPORT, NAME) else ())
+    staging = open_staging(out, Plan(NAME, {}, tasks), overwrite)
+    outcomes = run_rooms(BenchmarkJob(device), staging, tasks, device, workers)
+    wrong = next((outcome.error for outcome in outcomes if outcome.result is None), None)
+    if wrong:
+        raise InputError(wrong)
+
+    def describe(folder: Path) -> None:
+        for name, group in scene_lists.items():
+            write_list(folder / name, [f"{SCENES}/{scene.name}" for scene in scenes if scene.group == group])
         for name, context in view_indices.items():
-            splits = {scene.name: frame_split(context, TARGETS) for scene in scenes}
-            write_view_index(splits, staging.folder / name)
-    lists = (*scene_lists, *view_indices)
-    staging.finish([(staging.results, out / SCENES), *((staging.folder / name, out / name) for name in lists)])
+            write_view_index({scene.name: frame_split(context, TARGETS) for scene in scenes}, folder / name)
+        (folder / REPORT).write_text(json.dumps({"benchmark": NAME, "scenes": len(scenes)}) + "\n", encoding="utf-8")
+
+    lists = writes[1:]
+    staging.finish(
+        describe, [(staging.results, out / SCENES), *((staging.folder / name, out / name) for name in lists)]
+    )
