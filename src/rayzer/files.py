@@ -85,6 +85,14 @@ def output_file(path: Path) -> Iterator[Path]:
             partial.unlink()
 
 
+def check_output_file(path: Path, overwrite: bool) -> None:
+    """Raise InputError if `output_file` could not make a file of this name, or if it exists (without `overwrite`)."""
+    if is_folder(path):
+        raise InputError(f"{path}: is a folder; give the name of a file")
+    if exists(path) and not overwrite:
+        raise InputError(f"{path}: exists; choose another name or add --overwrite")
+
+
 def check_output_folder(folder: Path, overwrite: bool) -> None:
     """Raise InputError if `output_folder` would refuse `folder`; long work should not start before this."""
     try:

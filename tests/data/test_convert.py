@@ -412,6 +412,51 @@ def test_an_output_name_that_is_too_long(tmp_path):
         convert(tmp_path / "data", tmp_path / ("o" * 300))
 
 
+@pytest.mark.parametrize("to", WRITERS)
+def test_pictures_of_another_size_than_the_scene_says(tmp_path, to):
+    """Their cameras are for other pixels; one such picture is left out, many are no scene."""
+    rayzer_scene(tmp_path / "a")
+    picture(9, (SIZE[0] + 1, SIZE[1])).save(tmp_path / "a/images/photo2.jpg")
+    (converted,) = convert(tmp_path / "a", tmp_path / "out", ConvertRequest(to)).scenes
+    assert converted.pictures == 3
+    assert "photo2.jpg: has 49x36 pixels, its scene says 48x36; correct its size" in converted.notes[0]
+    for number in range(4):
+        picture(number, (24, 18)).save(tmp_path / f"a/images/photo{number}.jpg")
+    with pytest.raises(InputError, match=r"none of its pictures can be read .*24x18 pixels"):
+        convert(tmp_path / "a", tmp_path / "none", ConvertRequest(to))
+
+
+@pytest.mark.parametrize("to", ["nerfstudio", "colmap"])
+def test_missing_pictures_are_not_called_missing_cameras(tmp_path, to):
+    rayzer_scene(tmp_path / "a")
+    shutil.rmtree(tmp_path / "a/images")
+    with pytest.raises(InputError, match="none of its pictures can be read"):
+        convert(tmp_path / "a", tmp_path / "out", ConvertRequest(to))
+
+
+def test_scenes_keep_names_of_their_own(tmp_path):
+    """View indices go by them; only names that come from equal folders must differ."""
+    for batch in ("1K", "2K"):
+        rayzer_scene(tmp_path / f"data/{batch}/room")
+        rayzer_scene(tmp_path / f"data/{batch}/hall")
+        file = tmp_path / f"data/{batch}/room/opencv_cameras.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "scene_name": f"my {batch} room"}))
+    report = convert(tmp_path / "data", tmp_path / "out")
+    names = {scene.folder: scene.name for scene in report.scenes}
+    rooms = {"1K_room": "my 1K room", "2K_room": "my 2K room"}
+    assert names == {"1K_hall": "1K_hall", "2K_hall": "2K_hall", **rooms}
+    assert {read_scene(tmp_path / "out" / folder).name for folder in rooms} == set(rooms.values())
+
+
+@pytest.mark.parametrize("scenes", ["null", '"x"', "[1]", "[{}]"])
+def test_a_report_that_is_none(tmp_path, scenes):
+    rayzer_scene(tmp_path / "a")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/convert.json").write_text(f'{{"format": "rayzer-converted", "scenes": {scenes}}}')
+    with pytest.raises(InputError, match=r"convert\.json: is not from an earlier run"):
+        convert(tmp_path / "a", tmp_path / "out", overwrite=True)
+
+
 # ---- videos
 
 

@@ -149,6 +149,12 @@ def test_a_batch_that_cannot_be_shared_out(data_set):
         training_batches(stream_of(data_set), range(1), 0, rank=0, world_size=3)
 
 
+@pytest.mark.parametrize("rank", [-1, 2])
+def test_a_process_that_is_none(data_set, rank):
+    with pytest.raises(ValueError, match=f"rank {rank} of 2"):
+        training_batches(stream_of(data_set), range(1), 0, rank=rank, world_size=2)
+
+
 def test_slots_of_a_process():
     assert list(StepSampler(range(5, 7), range(2, 4))) == [[(5, 2), (5, 3)], [(6, 2), (6, 3)]]
     assert len(StepSampler(range(5, 7), range(2, 4))) == 2
@@ -310,7 +316,9 @@ def test_scenes_that_become_too_short_are_replaced(own_data_set):
 def test_a_list_that_is_all_bad_ends_at_once(own_data_set):
     damage(own_data_set, range(SCENES))
     for workers in (0, 1):
-        with pytest.raises(InputError, match=rf"^step 5: {ATTEMPTS} scenes in a row cannot be used; .*not valid JSON"):
+        with pytest.raises(
+            InputError, match=rf"^step 5: {ATTEMPTS} attempts in a row made no sample; .*not valid JSON"
+        ):
             next(training_batches(stream_of(own_data_set), range(5, 9), workers))
 
 

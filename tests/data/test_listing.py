@@ -121,6 +121,12 @@ def test_nothing_is_usable(data, tmp_path, run):
     assert run("data", "index", tmp_path / "nothing", "-o", tmp_path / "scenes.txt")[0] == 2
 
 
+def test_a_folder_is_no_name_for_a_list(data, run):
+    code, _, err = run("data", "index", data, "-o", data, "--overwrite")
+    assert code == 2
+    assert f"{data}: is a folder" in err
+
+
 def test_an_earlier_list_is_kept(data, tmp_path, run):
     (tmp_path / "scenes.txt").write_text("mine")
     assert run("data", "index", data, "-o", tmp_path / "scenes.txt")[0] == 2

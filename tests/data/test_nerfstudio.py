@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rayzer.data.exchange import cameras_from_frames, frames_from_cameras
-from rayzer.data.formats import find_scenes, read_scene
+from rayzer.data.formats import find_scenes, read_scene, recognise
 from rayzer.data.scenes import Frame
 from rayzer.data.sources.nerfstudio import read_transforms, write_transforms
 from rayzer.data.sources.source import ReadOptions
@@ -263,7 +263,7 @@ def test_another_shape_is_wrong_intrinsics(folder):
     data = _scene(1, w=1080, h=1920, fl_x=1000.0)
     Image.new("RGB", (192, 108)).save(folder / "images/a b.png")
     path = _write(folder, data)
-    with pytest.raises(InputError, match=r"frame 0 .*192x108 pixels, its camera 1080x1920.* not turned by EXIF"):
+    with pytest.raises(InputError, match=r"frame 0 .*192x108 pixels, its camera 1080x1920.*the cameras were estimated"):
         read_transforms(path)
     problems = []
     (frame,) = read_transforms(path, _collect(problems)).frames
@@ -273,13 +273,39 @@ def test_another_shape_is_wrong_intrinsics(folder):
     assert read_transforms(path, ReadOptions(cameras=False)).frames[0].image is not None
 
 
-def test_exif_rotation_counts(folder):
+def test_cameras_for_the_stored_picture(folder):
+    """Programs that estimate cameras mostly do not look at EXIF orientation, so neither do we."""
+    exif = Image.Exif()
+    for orientation, size in ((3, (20, 10)), (6, (20, 10)), (8, (10, 10))):
+        exif[274] = orientation
+        pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+        Image.fromarray(pixels).save(folder / "images/a b.png", exif=exif)
+        width, height = 2 * size[0], 2 * size[1]
+        (frame,) = read_transforms(_write(folder, _scene(1, w=width, h=height, fl_x=30.0, cx=12.0, cy=8.0))).frames
+        assert (frame.width_px, frame.height_px) == size
+        np.testing.assert_allclose(frame.fxfycxcy_px, [15, 15, 6, 4])
+        np.testing.assert_array_equal(open_image(frame), pixels)
+
+
+def test_cameras_for_the_picture_as_exif_turns_it(folder):
+    """Where only that has the shape of the lens."""
     exif = Image.Exif()
     exif[274] = 6
     Image.new("RGB", (20, 10)).save(folder / "images/a b.png", exif=exif)
     (frame,) = read_transforms(_write(folder, _scene(1, w=20, h=40, fl_x=30.0))).frames
-    assert (frame.width_px, frame.height_px) == (10, 20)
+    assert (frame.width_px, frame.height_px) == open_image(frame).size == (10, 20)
     np.testing.assert_allclose(frame.fxfycxcy_px, [15, 15, 5, 10])
+
+
+def test_wrong_cameras_do_not_matter_to_who_asks_for_none(folder):
+    scene = _scene(1, applied_transform=[[-1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]], applied_scale=0)
+    del scene["frames"][0]["transform_matrix"]
+    path = _write(folder, scene)
+    with pytest.raises(InputError):
+        read_transforms(path)
+    (frame,) = read_transforms(path, ReadOptions(cameras=False)).frames
+    assert (frame.image is not None, frame.world_from_camera, frame.fxfycxcy_px) == (True, None, None)
+    assert recognise(path).name == "nerfstudio"
 
 
 @pytest.mark.parametrize("empty", [True, False], ids=["empty images", "no images"])

@@ -705,3 +705,87 @@ def test_only_whole_paths_are_shortened(tmp_path, monkeypatch):
     pack(Path("s"), Path("out"), REQUEST)
     (entry,) = json.loads(Path("out/index.json").read_text())["scenes"]
     assert entry["unreadable"][0].startswith("images/3.png: ")
+
+
+def edited(file, edit):
+    """The packed file with another header."""
+    data = file.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    scene = json.loads(header["__metadata__"]["scene"])
+    edit(header, scene)
+    header["__metadata__"]["scene"] = json.dumps(scene)
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
+
+
+ODD = [None, "64", [], {}, True, -1, 0, 1.5, 10**30, 1e308]
+
+
+@pytest.mark.parametrize("value", ODD, ids=str)
+@pytest.mark.parametrize(
+    "place",
+    [
+        *(("frames", 0, key) for key in ("name", "file", "time_s", "width_px", "height_px")),
+        *(("preprocessing", key) for key in ("image_size", "patch_size")),
+        *(("rows", key) for key in ("shape", "data_offsets")),
+        *(("images", key) for key in ("shape", "data_offsets")),
+    ],
+    ids=str,
+)
+def test_odd_values_are_damage_never_a_crash(source, tmp_path, place, value):
+    pack(source / "a", tmp_path / "out", REQUEST)
+    file = tmp_path / "out/scenes/a.safetensors"
+
+    def edit(header, scene):
+        *way, last = place
+        target = scene if place[0] in scene else header
+        for step in way:
+            target = target[step]
+        target[last] = [value, *target[last][1:]] if isinstance(target[last], list) else value
+
+    file.write_bytes(edited(file, edit))
+    fine = {"file": [None, "64"], "name": ["64"], "time_s": [None, -1, 0, 1.5, 10**30, 1e308]}
+    if (place[-1] in fine and value in fine[place[-1]]) or (place[0], place[-1], value) == ("rows", "data_offsets", 0):
+        assert read_scene(file, format="packed").frames
+        return
+    refused(f"{file}: is damaged (", call=lambda: read_scene(file, format="packed"))
+
+
+def test_where_the_source_lay_is_nobodys_business(source, tmp_path, monkeypatch):
+    """Also if the parts were packed from elsewhere, which spells paths in another way."""
+    (source / "a/images/1.png").write_bytes(b"broken")
+    pack(source, tmp_path / "one", REQUEST)
+    pack(source, tmp_path / "two", REQUEST, shard=Shard(1, 2))
+    monkeypatch.chdir(source.parent)
+    pack(Path(source.name), Path("two"), REQUEST)
+    assert content(tmp_path / "two") == content(tmp_path / "one")
+    assert str(tmp_path) not in (tmp_path / "one/index.json").read_text()
+
+
+def test_another_process_finished_the_work(source, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    process = scene_jobs.Staging.process
+
+    def overtaken(*arguments):
+        monkeypatch.undo()
+        pack(source, out, REQUEST)
+        return process(*arguments)
+
+    monkeypatch.setattr(scene_jobs.Staging, "process", overtaken)
+    refused(str(out), "another process", call=lambda: pack(source, out, REQUEST))
+    assert (out / "index.json").is_file()
+
+
+@pytest.mark.parametrize("plan", ["[1]", '{"command": "pack"}', "{}", "x"])
+def test_a_plan_that_is_none(source, tmp_path, plan):
+    (tmp_path / "out/.partial").mkdir(parents=True)
+    (tmp_path / "out/.partial/plan.json").write_text(plan)
+    refused("unfinished work of another command", call=lambda: pack(source, tmp_path / "out", REQUEST))
+    pack(source, tmp_path / "out", REQUEST, overwrite=True)
+
+
+def test_an_empty_shard_is_a_mistake(source, tmp_path, run):
+    code, _, err = run("data", "pack", source, tmp_path / "out", "--shard", "")
+    assert code == 2
+    assert "--shard" in err

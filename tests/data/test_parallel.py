@@ -41,8 +41,10 @@ def test_a_worker_that_is_killed():
 
 
 def test_workers_whose_parent_is_gone_end_in_silence(capsys, monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # the module replaces it
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # the module replaces it, and how Ctrl-C is answered
+    answer = signal.getsignal(signal.SIGINT)
     report = importlib.reload(importlib.import_module("rayzer.data.forkserver"))._report
+    assert signal.signal(signal.SIGINT, answer) is signal.SIG_IGN
     report(FileNotFoundError, FileNotFoundError("a semaphore"), None)
     report(EOFError, EOFError(), None)
     assert capsys.readouterr().err == ""

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rayzer.data.convert import convert
+from rayzer.data.formats import read_scene, recognise
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources.rayzer_json import FILE_NAME, read_rayzer_json, write_rayzer_json
-from rayzer.data.sources.source import ReadOptions
+from rayzer.data.sources.source import ReadOptions, refuse
+from rayzer.data.views import open_image
 from rayzer.errors import InputError
 
 TURN = [[0.0, -1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 2.0], [0.0, 0.0, 1.0, 3.0], [0.0, 0.0, 0.0, 1.0]]
@@ -264,3 +267,57 @@ def test_write_refuses_what_the_reader_would(folder):
         with pytest.raises(ValueError):
             write_rayzer_json(Scene("bad", frames, folder), folder)
     assert not (folder / FILE_NAME).exists()
+
+
+@pytest.mark.parametrize("sizes", [True, False], ids=["sizes given", "sizes from the pictures"])
+def test_cameras_are_for_the_stored_picture(folder, sizes):
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(folder / "images/1.png", exif=exif)
+    data = content()
+    for frame in data["frames"]:
+        frame |= {"w": 40, "h": 30} if sizes else {}
+    frame = read_rayzer_json(write(folder, data)).frames[1]
+    assert (frame.width_px, frame.height_px, frame.fxfycxcy_px) == (40, 30, (50.0, 51.0, 20.5, 15.0))
+    np.testing.assert_array_equal(open_image(frame), pixels)
+    convert(folder, folder.parent / "out")  # to a picture that nobody can turn
+    again = read_scene(folder.parent / "out").frames[1]
+    assert (again.width_px, again.height_px, again.fxfycxcy_px) == (40, 30, (50.0, 51.0, 20.5, 15.0))
+    np.testing.assert_array_equal(open_image(again), pixels)
+    with Image.open(again.image) as image:
+        assert image.getexif().get(0x0112, 1) == 1
+
+
+@pytest.mark.parametrize("value", ["64", -64, 0, 40.5])
+def test_a_size_that_is_none_is_a_fault_of_the_file(folder, value):
+    data = content()
+    data["frames"][1] |= {"w": value, "h": 30}
+    path = write(folder, data)
+    for report in (refuse, lambda kind, error: None):
+        with pytest.raises(InputError, match="frame 1: w: "):
+            read_rayzer_json(path, ReadOptions(report=report))
+
+
+@pytest.mark.parametrize("value", [1e300, 1e-300])
+def test_focal_lengths_that_float32_cannot_hold(folder, value):
+    data = content()
+    data["frames"][1]["fx"] = value
+    refused(write(folder, data), "frame 1", "not pixels of any picture")
+
+
+def test_its_own_file_comes_before_those_of_others(folder):
+    """A data set that was converted in place, and one called by a hash as DL3DV's are."""
+    write(folder, content())
+    (folder / "transforms.json").write_text('{"frames": [{"file_path": "images/2.png", "transform_matrix": []}]}')
+    hashed = folder.rename(folder.parent / ("0123456789abcdef" * 4))
+    for path in (hashed, hashed / FILE_NAME):
+        assert recognise(path).name == "rayzer"
+        assert len(read_scene(path)) == 3
+    assert recognise(hashed / "transforms.json").name != "rayzer"
+    (hashed / FILE_NAME).unlink()
+    assert recognise(hashed).name == "dl3dv"
+
+
+def test_a_number_of_many_digits(folder):
+    refused(write(folder, json.dumps(content()).replace("20.5", "1" * 5000)), "has 5000 digits")

@@ -241,8 +241,9 @@ def test_missing_file(split):
     refused(split, "is a folder")
 
 
-def test_cameras_that_are_not_asked_for_are_not_looked_at(split):
-    for frame in read_real_estate(write(split, changed(2, 8, "nan")), ReadOptions(cameras=False)).frames:
+@pytest.mark.parametrize("text", ["nan", "x"])
+def test_cameras_that_are_not_asked_for_are_not_looked_at(split, text):
+    for frame in read_real_estate(write(split, changed(2, 8, text)), ReadOptions(cameras=False)).frames:
         assert frame.fxfycxcy_px is frame.world_from_camera is None
         assert frame.time_s is not None
 

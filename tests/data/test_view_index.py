@@ -140,7 +140,9 @@ def test_scenes_that_are_too_short_are_null(tmp_path):
     )
     assert index["long"] is not None
     assert (index["short"], index["tiny"]) == (None, None)
-    with pytest.raises(InputError, match="none of 1 scenes has the 24 frames that views need"):
+    with pytest.raises(
+        InputError, match=r"none of 1 scenes has the 24 frames with a picture that views need \(the longest has 23\)"
+    ):
         make_index([scene("tiny", 23)], IndexRequest("even", 16, 8, None, 0))
     assert make_index([scene("tiny", 24)], IndexRequest("even", 16, 8, None, 0))["tiny"] is not None
     write_view_index(index, tmp_path / "index.json")
@@ -227,6 +229,13 @@ def test_frames_whose_picture_is_missing_are_not_chosen(tmp_path, run):
     assert sorted([*split.context[0].tolist(), *split.target[0].tolist()]) == [0, 1, 3, 4]
 
 
+def test_videos_have_no_numbers_yet(tmp_path, run):
+    (tmp_path / "clip.mp4").write_bytes(b"any")
+    code, _, complaint = run("data", "make-index", tmp_path / "clip.mp4", "-o", tmp_path / "index.json")
+    assert code == 2
+    assert "is a video; take pictures from it first" in complaint
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [
@@ -235,6 +244,7 @@ def test_frames_whose_picture_is_missing_are_not_chosen(tmp_path, run):
         (["--distance", "all", "--context", 1], "at least 2 context views"),
         (["--distance", "all", "--context", 2, "--target", 1, "--seed", -1], "--seed"),
         (["--distance", "all", "--context", 2, "--target", 1, "-o", "/dev/null/index.json"], "cannot be written"),
+        (["--distance", "all", "--context", 2, "--target", 1, "-o", ".", "--overwrite"], ".: is a folder"),
     ],
 )
 def test_mistakes_on_the_command_line(tmp_path, run, words, named):

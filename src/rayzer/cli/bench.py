@@ -38,10 +38,13 @@ def bench_data(
     from rayzer.data.formats import search_scenes
     from rayzer.data.images import Preprocessing
     from rayzer.data.parallel import available_cpus
+    from rayzer.files import check_output_file
     from rayzer.progress import progress_bar
 
-    if json_file is not None and not json_file.parent.is_dir():
-        raise InputError(f"{json_file}: there is no such folder; make it first")
+    if json_file is not None:
+        check_output_file(json_file, overwrite=True)
+        if not json_file.parent.is_dir():
+            raise InputError(f"{json_file}: there is no such folder; make it first")
     workers = available_cpus() if workers is None else workers
     preprocessing = Preprocessing(image_size, patch_size)
     given = [] if scenes is None else [(scenes.name, search_scenes(scenes, format))]

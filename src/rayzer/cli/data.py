@@ -128,7 +128,7 @@ def _print_text(inspection: Inspection) -> None:
 @click.option("--context", type=int, default=16, show_default=True, help="Views that a scene is made from.")
 @click.option("--target", type=int, default=8, show_default=True, help="Views that are rendered and scored.")
 @click.option(
-    "--distance", metavar="A-B", default="64-96", show_default=True, help="Frames from first to last view, or: all."
+    "--distance", metavar="A-B", default="64-96", show_default=True, help="Pictures from first to last view, or: all."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, other views.")
 @format_option
@@ -143,13 +143,14 @@ def make_index(scenes, output, kind, context, target, distance, seed, format, al
     from rayzer.data import view_index
     from rayzer.data.formats import read_scene, search_scenes
     from rayzer.data.sources.source import ReadOptions
-    from rayzer.files import exists
+    from rayzer.data.sources.video import refuse_videos
+    from rayzer.files import check_output_file
     from rayzer.progress import progress_bar
 
     request = view_index.IndexRequest(kind, context, target, view_index.parse_distance(distance), seed)
-    if exists(output) and not overwrite:
-        raise InputError(f"{output}: exists; choose another name or add --overwrite")
+    check_output_file(output, overwrite)
     refs = search_scenes(scenes, format)
+    refuse_videos(refs)
     options = ReadOptions(allow_outside=allow_outside, cameras=False, report=lambda kind, error: None)
     gaps: list[str] = []
 
@@ -278,7 +279,7 @@ def pack(
     from rayzer.data.parallel import available_cpus
 
     request = PackRequest(Preprocessing(image_size, patch_size, not keep_aspect), not no_poses, allow_outside)
-    part = Shard.parse(shard) if shard else None
+    part = None if shard is None else Shard.parse(shard)
     report = pack_scenes(source, destination, request, format, workers or available_cpus(), part, overwrite)
     _complain("unreadable", report.unreadable)
     _complain("left out", report.left_out)

@@ -25,7 +25,7 @@ from rayzer.data.scene_jobs import (
     open_staging,
     run_scenes,
 )
-from rayzer.data.scene_names import check_apart, is_plain_name, scene_names
+from rayzer.data.scene_names import check_apart, is_plain_name, plain_name, scene_names
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources import colmap, nerfstudio, rayzer_json
 from rayzer.data.sources.source import ProblemKind, ReadOptions, SceneRef
@@ -121,7 +121,7 @@ class ConvertJob:
             scene, lost = _read(task.ref, self.request)
             _check_pictures(scene, self.places(task))
             scene, notes = _with_pictures(scene, lost, target, self.request, progress)
-        if not is_plain_name(task.name, task.ref):  # several scenes have one name
+        if scene.name == plain_name(task.ref) and not is_plain_name(task.name, task.ref):  # others are called so, too
             scene = replace(scene, name=task.name)
         WRITERS[self.request.to][0](scene, target)
         return asdict(Converted(scene.name, "." if self.is_single else task.name, len(scene), notes))
@@ -205,7 +205,8 @@ def _with_pictures(
 ) -> tuple[Scene, tuple[str, ...]]:
     """Write all pictures; the frames that have one are the new scene. Also notes on it."""
     present = [scene.frames[index] for index in scene.present]
-    _check_cameras(scene, present, request)
+    if present:
+        _check_cameras(scene, present, request)
     frames = []
     for done, (frame, stem) in enumerate(zip(present, ordered_stems([frame.name for frame in present]), strict=True)):
         pinhole = undistorted(frame) if request.undistort else frame
@@ -268,9 +269,11 @@ def _earlier(out: Path) -> list[dict[str, Any]]:
     if not exists(out / REPORT):
         return []
     data = load_json(out / REPORT)
-    if data.get("format") != _REPORT_FORMAT:
+    scenes = data.get("scenes")
+    known = isinstance(scenes, list) and all(isinstance(entry, dict) and "folder" in entry for entry in scenes)
+    if data.get("format") != _REPORT_FORMAT or not isinstance(scenes, list) or not known:
         raise InputError(f"{out / REPORT}: is not from an earlier run; choose another output folder")
-    return data["scenes"]
+    return scenes
 
 
 def _workers(refs: Sequence[SceneRef]) -> int:

@@ -164,7 +164,7 @@ class SceneSamples:
             else:
                 return replace(made, problems=(*problems, *made.problems), replaces=attempt > 0)
         raise InputError(
-            f"step {draw.step}: {ATTEMPTS} scenes in a row cannot be used; the last: {problems[-1].message}"
+            f"step {draw.step}: {ATTEMPTS} attempts in a row made no sample; the last: {problems[-1].message}"
         )
 
     def read(self, ref: SceneRef) -> tuple[Scene, tuple[Problem, ...]]:

@@ -17,6 +17,8 @@ from rayzer.geometry.cameras import Cameras
 Intrinsics = tuple[float, float, float, float]
 """`fx, fy, cx, cy`; in pixels wherever this type stands."""
 
+_LARGEST_PX = 1e9
+
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 """Turns OpenGL's camera axes (x right, y up, z backward) into ours; its own inverse."""
 
@@ -104,14 +106,16 @@ def known_camera(frame: Frame) -> tuple[np.ndarray, Intrinsics]:
 
 
 def usable_intrinsics(fxfycxcy_px: Intrinsics, where: str) -> Intrinsics:
-    """Check that focal lengths are positive and all four numbers finite.
+    """Check that focal lengths are positive, and all four numbers of a size that float32 can hold.
 
     Raises:
         InputError: starting with `where`.
     """
+    numbers = " ".join(f"{value:g}" for value in fxfycxcy_px)
     if not np.isfinite(fxfycxcy_px).all() or min(fxfycxcy_px[:2]) <= 0:
-        numbers = " ".join(f"{value:g}" for value in fxfycxcy_px)
         raise InputError(f"{where}: fx fy cx cy = {numbers} is not a camera; focal lengths must be positive")
+    if np.abs(fxfycxcy_px).max() > _LARGEST_PX or min(fxfycxcy_px[:2]) < 1 / _LARGEST_PX:
+        raise InputError(f"{where}: fx fy cx cy = {numbers} are not pixels of any picture; export them again")
     return fxfycxcy_px
 
 

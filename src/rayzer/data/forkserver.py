@@ -4,10 +4,14 @@ A worker whose parent ends while it starts finds nothing to do. That is no fault
 traceback would follow the one line that the parent prints, or the shell's prompt.
 """
 
-import sys
-from types import TracebackType
+import signal
 
-import rayzer.data.formats  # noqa: F401 (all workers share its memory)
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us while we import, too; our parent answers it
+
+import sys  # noqa: E402
+from types import TracebackType  # noqa: E402
+
+import rayzer.data.formats  # noqa: E402, F401 (all workers share its memory)
 
 _PARENT_IS_GONE = (FileNotFoundError, EOFError, ConnectionError)
 

@@ -28,7 +28,7 @@ from rayzer.progress import progress_bar
 FORMATS: dict[str, Source] = {
     source.name: source
     for source in (
-        *(Packed(), Chunks(), Co3d(), Dl3dv(), Nerfstudio(), LvsmJson(), RayZerJson()),
+        *(Packed(), Chunks(), Co3d(), RayZerJson(), Dl3dv(), Nerfstudio(), LvsmJson()),
         *(RealEstate(), Colmap(), Video(), PhotoFolder()),
     )
 }

@@ -12,9 +12,9 @@ from rayzer.data.parallel import as_they_come
 from rayzer.data.scene_jobs import nothing_made
 from rayzer.data.sources.rayzer_json import RayZerJson, scene_file
 from rayzer.data.sources.source import ProblemKind, ReadOptions, SceneRef
-from rayzer.data.sources.video import Video
+from rayzer.data.sources.video import refuse_videos
 from rayzer.errors import InputError
-from rayzer.files import exists, is_folder, output_file
+from rayzer.files import check_output_file, is_folder, output_file
 from rayzer.progress import progress_bar
 
 
@@ -69,8 +69,7 @@ def list_scenes(
     Raises:
         InputError: if no scene can be used, or the list exists or cannot be written.
     """
-    if exists(output) and not overwrite:
-        raise InputError(f"{output}: exists; choose another name or add --overwrite")
+    check_output_file(output, overwrite)
     refs: dict[tuple[Path, str], SceneRef] = {}
     for ref in (ref for path in paths for ref in search_scenes(path)):
         refs.setdefault((_file(ref).resolve(), ref.key), ref)
@@ -89,8 +88,10 @@ def list_scenes(
 
 def look_at(ref: SceneRef, wanted: Wanted) -> Listed:
     """Read a scene and say whether it can be used."""
-    if Video().recognises(ref.path):
-        return Listed(ref, 0, 0, "videos", f"{ref}: is a video; take pictures from it first with rayzer data convert")
+    try:
+        refuse_videos([ref])
+    except InputError as error:
+        return Listed(ref, 0, 0, "videos", str(error))
     if not _fits_in_a_line(ref):
         return Listed(ref, 0, 0, "names", f"{str(ref)!r}: a list cannot hold this name; rename it")
 

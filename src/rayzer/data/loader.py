@@ -130,8 +130,11 @@ def training_batches(
         start_method: "fork", "spawn" or "forkserver"; None for Python's default.
 
     Raises:
+        ValueError: if there is no such rank.
         InputError: if the batch cannot be shared out equally (at once), or no sample can be made (by the iterator).
     """
+    if not 0 <= rank < world_size:
+        raise ValueError(f"rank {rank} of {world_size} processes")
     if stream.batch_size % world_size:
         raise InputError(
             f"a batch of {stream.batch_size} cannot be shared out equally to {world_size} processes; change either"

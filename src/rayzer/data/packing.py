@@ -38,7 +38,7 @@ from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources.packed import INDEX, SET_FORMAT, SET_VERSION, Packed
 from rayzer.data.sources.packed_file import SUFFIX, FrameRecord, PackedImage, PackedScene, write_packed_file
 from rayzer.data.sources.source import ProblemKind, ReadOptions
-from rayzer.data.sources.video import Video
+from rayzer.data.sources.video import refuse_videos
 from rayzer.data.views import decode_frames
 from rayzer.errors import InputError, seen_from
 from rayzer.progress import Advance, progress_bar
@@ -165,6 +165,7 @@ def pack(
     Raises:
         InputError: if nothing can be packed, `out` holds anything else or cannot be written.
     """
+    source = source.absolute()  # messages are kept, and must not depend on where this was called from
     refs = search_scenes(source, format)
     names = [f"{name}{SUFFIX}" for name in scene_names(refs)]
     tasks = tuple(SceneTask(number, *pair) for number, pair in enumerate(zip(refs, names, strict=True)))
@@ -288,9 +289,7 @@ def _inner_name(frame: Frame, scene: Scene) -> str | None:
 
 
 def _check(source: Path, out: Path, tasks: Sequence[SceneTask]) -> None:
-    videos = [task.ref.path for task in tasks if Video().recognises(task.ref.path)]
-    if videos:
-        raise InputError(f"{videos[0]}: is a video; take pictures from it first: rayzer data convert {source} scenes/")
+    refuse_videos(task.ref for task in tasks)
     check_apart(out, _WRITES, {source, *(task.ref.path for task in tasks)})
     check_replaced(out, _WRITES, own=_WRITES if Packed().recognises(out) else ())
 

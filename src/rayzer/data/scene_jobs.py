@@ -129,9 +129,11 @@ class Staging:
         """The scenes that a result was made of, each with what is to be known of it.
 
         Raises:
-            InputError: if there is none; the unfinished work is thrown away then.
+            InputError: if there is none, and the unfinished work is thrown away then; or if another process took it.
         """
         outcomes = self.outcomes(tasks)
+        if len(outcomes) < len(tasks):
+            raise _taken(self.out)
         made = [(outcome.task, outcome.result) for outcome in outcomes if outcome.result is not None]
         if not made:
             self.discard()
@@ -264,7 +266,7 @@ def run_scenes(job: SceneJob, staging: Staging, tasks: Sequence[SceneTask], work
                 staging.process(job, task, _share(advance, done + count, len(tasks)))
                 advance(done + count + 1, len(tasks))
     except OSError as error:
-        raise unwritable(staging.out, error) from error
+        raise unwritable(staging.out, error) if exists(staging.plan) else _taken(staging.out) from error
 
 
 def nothing_made(errors: Sequence[str]) -> InputError:
@@ -278,6 +280,13 @@ def unwritable(out: Path, error: OSError) -> InputError:
     return InputError(
         f"{out}: cannot write there ({error.strerror or error}); mend that and run the same command again: "
         "finished scenes are kept"
+    )
+
+
+def _taken(out: Path) -> InputError:
+    return InputError(
+        f"{out}: its unfinished work is gone, because another process finished it or threw it away; look at what is "
+        "there, and run the command again if that is not it"
     )
 
 
@@ -295,9 +304,16 @@ def _claim(staging: Staging, plan: dict[str, Any], overwrite: bool, shared: bool
     that was interrupted can be repeated word for word, and `overwrite` never goes on with what is out of date.
     """
     found = _read(staging.plan)
+    if found is None and _leftovers(staging.folder):
+        found = _read(staging.plan)  # which another process wrote meanwhile, if it is at the same work
     if not _is_of(found, plan) and (found is not None or _leftovers(staging.folder)):
         if shared or not overwrite:
-            raise InputError(f"{staging.out}: holds the unfinished work of another command{_difference(found, plan)}")
+            way_out = "throw it away with --overwrite" + (" and without --shard" if shared else "")
+            difference = _difference(found, plan)
+            raise InputError(
+                f"{staging.out}: holds the unfinished work of another command{difference}; repeat that one, choose "
+                f"another output folder, or {way_out}"
+            )
         remove_entry(staging.folder)
     elif found is not None and overwrite and not (found.get("overwrite") or shared or staging.is_moving):
         remove_entry(staging.folder)
@@ -316,21 +332,21 @@ def _leftovers(folder: Path) -> bool:
 
 
 def _difference(found: dict[str, Any] | None, plan: dict[str, Any]) -> str:
-    way_out = "; repeat that one, choose another output folder, or throw it away with --overwrite"
-    if found is None or found.get("command") != plan["command"]:
-        return way_out
+    if found is None or found.keys() < plan.keys() or found["command"] != plan["command"]:
+        return ""
     old, new = found["settings"], plan["settings"]
     differing = [f"{key} {old.get(key)}, now {value}" for key, value in new.items() if old.get(key) != value]
     if not differing:
         differing = [f"{len(found['scenes'])} scenes, now {len(plan['scenes'])} or others, or another --format"]
-    return f" ({'; '.join(differing)})" + way_out
+    return f" ({'; '.join(differing)})"
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return content if isinstance(content, dict) else None
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ def scene_names(refs: Sequence[SceneRef]) -> list[str]:
     Where several are equal (upper and lower case do not count), the folder above goes in front
     ("1K_garden", "2K_garden"), and where that does not help, a number behind.
     """
-    names = [_safe(ref.key or _stem(ref.path)) for ref in refs]
+    names = [_safe(plain_name(ref)) for ref in refs]
     often = Counter(map(_folded, names))
     names = [
         _safe(f"{_above(ref)}_{name}") if often[_folded(name)] > 1 else name
@@ -34,7 +34,12 @@ def scene_names(refs: Sequence[SceneRef]) -> list[str]:
 
 def is_plain_name(name: str, ref: SceneRef) -> bool:
     """Whether `scene_names` gave a scene the name that it would have alone."""
-    return name == _safe(ref.key or _stem(ref.path))
+    return name == _safe(plain_name(ref))
+
+
+def plain_name(ref: SceneRef) -> str:
+    """The name that a scene has from its key, or its file or folder."""
+    return ref.key or _stem(ref.path)
 
 
 def check_apart(out: Path, writes: Iterable[str], sources: Iterable[Path]) -> None:

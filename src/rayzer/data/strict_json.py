@@ -19,6 +19,7 @@ from rayzer.errors import InputError
 
 MAX_BYTES = 256 * 2**20
 _START_BYTES = 64 * 2**10
+_MAX_DIGITS = 4000
 MAX_SIDE_PX = 1_000_000
 RIGID_TOLERANCE = 1e-3  # files hold poses with as few as four digits
 MAX_DISTANCE = 1e12  # beyond, products of poses lose the cameras to rounding or overflow
@@ -45,6 +46,7 @@ def load_json(path: Path, finite: bool = True) -> dict[str, Any]:
             object_pairs_hook=_unique_keys,
             parse_constant=_refuse_constant if finite else float,
             parse_float=_finite_float if finite else float,
+            parse_int=_whole_number,
         )
     except json.JSONDecodeError as error:
         problem = f"{error.msg} in line {error.lineno}, column {error.colno}"
@@ -110,7 +112,9 @@ def side_px(value: object, where: str) -> int:
     """
     number = finite_float(value, where)
     if not number.is_integer() or not 1 <= number <= MAX_SIDE_PX:
-        raise InputError(f"{where}: {number:g} is not a size in pixels; expected a whole number of at least 1")
+        raise InputError(
+            f"{where}: {number:g} is not a size in pixels; expected a whole number from 1 to {MAX_SIDE_PX:,}"
+        )
     return int(number)
 
 
@@ -239,6 +243,12 @@ def _finite_float(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"the number {text[:40]} is too large")
     return number
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > _MAX_DIGITS:  # Python refuses in words for programmers
+        raise ValueError(f"the number {text[:20]}... has {len(text)} digits")
+    return int(text)
 
 
 def _numbers(values: np.ndarray) -> str:

@@ -62,7 +62,7 @@ class ViewIndex:
             try:
                 frame_of(scene, index)
             except InputError as error:
-                raise InputError(f"{self.path}: {error}") from None
+                raise InputError(f"{self.path}: {error} (or correct this view index)") from None
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,8 @@ class IndexRequest:
     Attributes:
         kind: "even" or "random".
         context, target: numbers of views, at least 2 and 1.
-        distance: smallest and largest number of frames between first and last view; None for the whole scene.
+        distance: smallest and largest number of frames from first to last view, not counting those without a
+            picture; None for the whole scene.
         seed: another seed gives other views.
 
     Raises:
@@ -150,10 +151,17 @@ def make_index(scenes: Iterable[Scene], request: IndexRequest) -> dict[str, View
     Raises:
         InputError: if two scenes have one name, or all are too short.
     """
-    splits = {scene.name: _chosen(scene, request) for scene in unique_names(scenes)}
+    splits: dict[str, ViewSplit | None] = {}
+    longest = 0
+    for scene in unique_names(scenes):
+        splits[scene.name] = _chosen(scene, request)
+        longest = max(longest, len(scene.present))
     if not any(splits.values()):
-        needed = f"{1 + (request.distance or (request.least,))[0]} frames that views need"
-        raise InputError(f"none of {len(splits)} scenes has the {needed}; lower the distance or ask for fewer views")
+        needed = f"{1 + (request.distance or (request.least,))[0]} frames with a picture that views need"
+        raise InputError(
+            f"none of {len(splits)} scenes has the {needed} (the longest has {longest}); lower the distance, ask for "
+            "fewer views, or restore missing pictures"
+        )
     return splits
 
 

@@ -68,12 +68,14 @@ def test_only_rooms_are_replaced(tmp_path, run, mine):
     assert [path for path in (tmp_path / "rooms").rglob("*") if path.is_file()] == [file]
 
 
-def test_rooms_of_earlier_runs_are_known(tmp_path, run):
-    for seed in (0, 1, 0):
-        words = ("--scenes", 1, "--seed", seed, *SMALL, "--overwrite")
+def test_rooms_of_an_earlier_run_go(tmp_path, run):
+    (tmp_path / "rooms/mine").mkdir(parents=True)
+    for seed, scenes in ((0, 3), (2, 2)):
+        words = ("--scenes", scenes, "--seed", seed, *SMALL, "--overwrite")
         assert run("data", "synthesize", tmp_path / "rooms", *words)[0] == 0
-    assert json.loads((tmp_path / "rooms/rooms.json").read_text())["rooms"] == ["room-000000", "room-000001"]
-    assert (tmp_path / "rooms/scenes.txt").read_text() == "room-000000/opencv_cameras.json\n"
+    rooms = ["room-000002", "room-000003"]
+    assert json.loads((tmp_path / "rooms/rooms.json").read_text())["rooms"] == rooms
+    assert sorted(path.name for path in (tmp_path / "rooms").iterdir() if path.is_dir()) == ["mine", *rooms]
 
 
 def test_at_most_so_many_pictures_of_the_user(tmp_path, monkeypatch):

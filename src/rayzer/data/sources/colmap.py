@@ -76,7 +76,7 @@ def read_colmap(folder: Path, options: ReadOptions = ReadOptions()) -> Scene:
     model, suffix = _find_model(folder)
     cameras_file, images_file = model / f"cameras{suffix}", model / f"images{suffix}"
     read_cameras, read_images = READERS[suffix]
-    cameras, images = read_cameras(cameras_file), read_images(images_file)
+    cameras, images = read_cameras(cameras_file) if options.cameras else {}, read_images(images_file)
     if not images:
         raise InputError(f"{images_file}: holds no images; reconstruct the scene again")
     _refuse_twins(images, images_file)
@@ -165,7 +165,7 @@ def _scene_root(folder: Path, model: Path) -> Path:
 
 def _frame(image: ImageRecord, cameras: dict[int, Lens], folder: Path, where: str, options: ReadOptions) -> Frame:
     lens = cameras.get(image.camera_id)
-    if lens is None:
+    if lens is None and options.cameras:
         raise InputError(f"{where}: its camera {image.camera_id} is not in the model; export the model again")
     path = inner_path(folder, image.name, where, allow_outside=options.allow_outside)
     picture = options.attempt("image", lambda: _present(path, where, folder))

@@ -245,7 +245,7 @@ def _contents(path: Path) -> bytes:
 
 def _decoded(data: bytes, path: Path) -> str:
     try:
-        return data.decode()
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: holds text that is not UTF-8; export the model again") from error
 

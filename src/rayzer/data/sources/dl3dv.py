@@ -45,7 +45,7 @@ class Dl3dv(Source):
             return path.name == FILE_NAME and _is_hash(_scene_name(path.parent))
         if _is_hash(_scene_name(path)):
             base = _base(path)
-            return is_file(base / FILE_NAME) or _pictures(base) is not None
+            return is_file(base / FILE_NAME) or (_pictures(base) is not None and not is_folder(base / "sparse"))
         nested = () if is_file(path / FILE_NAME) else (path / name for name in _NESTED)
         return any(is_file(base / FILE_NAME) and _pictures(base) for base in nested) or _only_archives(path)
 

@@ -108,9 +108,9 @@ def read_transforms(path: Path, options: ReadOptions = ReadOptions()) -> Scene:
     entries = data.get("frames")
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{path}: frames: expected a list of at least one frame; is this a transforms.json?")
-    world, notes = _saved_world(data, path)
+    world, notes = _saved_world(data, path) if options.cameras else (None, ())
     common = {key: data[key] for key in _LENS_KEYS if key in data}
-    sources = _sources(entries, path, options.allow_outside)
+    sources = _sources(entries, path, options)
     names = _names([source.relative for source in sources], path)
     frames = tuple(_frame(name, source, common, world, options) for name, source in zip(names, sources, strict=True))
     skipped = tuple(
@@ -185,10 +185,10 @@ def _saved_world(data: dict[str, Any], path: Path) -> tuple[_World, tuple[str, .
     return _World(np.linalg.inv(saved_from_original), scale), notes
 
 
-def _sources(entries: Sequence[object], path: Path, allow_outside: bool) -> list[_Source]:
+def _sources(entries: Sequence[object], path: Path, options: ReadOptions) -> list[_Source]:
     """Find the pictures of all entries; sorted."""
     wheres = [f"{path}: frame {index}" for index in range(len(entries))]
-    named = [_named(entry, where, path.parent, allow_outside) for entry, where in zip(entries, wheres, strict=True)]
+    named = [_named(entry, where, path.parent, options) for entry, where in zip(entries, wheres, strict=True)]
     folders = {folder: standing_folder(folder, path.parent) for folder in {picture.parent for _, picture in named}}
     sources = [
         _located(entry, where, picture, folders[picture.parent], path.parent)
@@ -199,14 +199,14 @@ def _sources(entries: Sequence[object], path: Path, allow_outside: bool) -> list
     return sorted(sources, key=lambda source: name_key(source.relative))
 
 
-def _named(entry: object, where: str, folder: Path, allow_outside: bool) -> tuple[dict[str, Any], Path]:
+def _named(entry: object, where: str, folder: Path, options: ReadOptions) -> tuple[dict[str, Any], Path]:
     """Check that an entry of `frames` names a picture, and say where that should be."""
     if not isinstance(entry, dict):
         raise InputError(f"{where}: expected an object with file_path and transform_matrix; export it again")
-    for key in ("file_path", "transform_matrix"):
+    for key in ("file_path", "transform_matrix") if options.cameras else ("file_path",):
         if key not in entry:
             raise InputError(f"{where}: {key}: missing; add it or leave the frame out")
-    return entry, inner_path(folder, entry["file_path"], f"{where}: file_path", allow_outside=allow_outside)
+    return entry, inner_path(folder, entry["file_path"], f"{where}: file_path", allow_outside=options.allow_outside)
 
 
 def _located(entry: dict[str, Any], where: str, named: Path, folder: Path, base: Path) -> _Source:
@@ -239,7 +239,7 @@ def _scene_name(path: Path) -> str:
     return path.resolve().parent.name + split
 
 
-def _frame(name: str, source: _Source, common: dict[str, Any], world: _World, options: ReadOptions) -> Frame:
+def _frame(name: str, source: _Source, common: dict[str, Any], world: _World | None, options: ReadOptions) -> Frame:
     values = source.entry | common  # nerfstudio's order: what stands at the top level wins
     picture = source.picture if source.found else None
     return posed_frame(
@@ -248,7 +248,7 @@ def _frame(name: str, source: _Source, common: dict[str, Any], world: _World, op
         source.where,
         options,
         lens=lambda size: _lens(values, size, source),
-        pose=lambda: _pose(source, world),
+        pose=lambda: world and _pose(source, world),
     )
 
 

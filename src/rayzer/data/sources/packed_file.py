@@ -26,7 +26,7 @@ import numpy as np
 
 from rayzer.data.images import ImageFit, Preprocessing
 from rayzer.data.scenes import Frame
-from rayzer.data.strict_json import MAX_DISTANCE, RIGID_TOLERANCE, start_of
+from rayzer.data.strict_json import MAX_DISTANCE, MAX_SIDE_PX, RIGID_TOLERANCE, start_of
 from rayzer.errors import InputError
 
 FORMAT, VERSION = "rayzer-packed-scene", "1"
@@ -153,14 +153,18 @@ def read_packed_file(path: Path, with_cameras: bool = True) -> tuple[PackedScene
     try:
         with path.open("rb") as file:
             header, start = _header(path, file)
-            scene, offset, shape = _content(path, file, header, start)
+            scene, offset, shape = _content(file, header, start)
+        return scene, _frames(path, scene, offset, shape, with_cameras)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check path and permissions") from error
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
+    except _AnotherFormat:
+        raise
+    except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
-    return scene, _frames(path, scene, offset, shape, with_cameras)
+
+
+class _AnotherFormat(InputError):
+    """Not damaged, but no packed scene that this version reads."""
 
 
 def _metadata(scene: PackedScene) -> dict[str, str]:
@@ -180,15 +184,13 @@ def _header(path: Path, file: IO[bytes]) -> tuple[dict[str, Any], int]:
     header = json.loads(file.read(size))
     metadata = header["__metadata__"]
     if metadata["format"] != FORMAT:
-        raise InputError(f"{path}: is no packed scene; give a file that `rayzer data pack` wrote")
+        raise _AnotherFormat(f"{path}: is no packed scene; give a file that `rayzer data pack` wrote")
     if metadata["version"] != VERSION:
-        raise InputError(f"{path}: is a packed scene of version {metadata['version']}; update rayzer to read it")
+        raise _AnotherFormat(f"{path}: is a packed scene of version {metadata['version']}; update rayzer to read it")
     return header, 8 + size
 
 
-def _content(
-    path: Path, file: IO[bytes], header: dict[str, Any], start: int
-) -> tuple[PackedScene, int, tuple[int, ...]]:
+def _content(file: IO[bytes], header: dict[str, Any], start: int) -> tuple[PackedScene, int, tuple[int, ...]]:
     """Everything but the pictures, and where those start and their shape."""
     metadata = json.loads(header["__metadata__"]["scene"])
     images = header["images"]
@@ -199,16 +201,28 @@ def _content(
     if os.fstat(file.fileno()).st_size < end:
         raise ValueError("it ends too early")
     tensors = {name: _tensor(file, header[name], start) for name in header if name not in ("__metadata__", "images")}
-    frames = tuple(FrameRecord(**frame) for frame in metadata["frames"])
-    scene = PackedScene(
-        str(metadata["name"]), Preprocessing(**metadata["preprocessing"]), frames, tensors.pop("rows"), tensors
-    )
+    frames = tuple(_record(frame) for frame in metadata["frames"])
+    preprocessing = Preprocessing(**metadata["preprocessing"])
+    if any(type(side) is not int for side in (preprocessing.image_size, preprocessing.patch_size)):
+        raise ValueError(f"{preprocessing}")
+    scene = PackedScene(str(metadata["name"]), preprocessing, frames, tensors.pop("rows"), tensors)
     if scene.rows.shape != (len(frames),) or not set(scene.rows.tolist()) <= set(range(-1, shape[0])):
         raise ValueError("rows do not fit the frames")
     if any(len(tensor) != shape[0] for tensor in tensors.values()):
         raise ValueError("cameras do not fit the pictures")
     _check_cameras(**tensors)
     return scene, offset, shape
+
+
+def _record(values: dict[str, Any]) -> FrameRecord:
+    record = FrameRecord(**values)
+    if not isinstance(record.name, str) or not isinstance(record.file, str | None):
+        raise ValueError(f"frame {record.name!r}")
+    if record.time_s is not None and (record.time_s is True or not math.isfinite(record.time_s)):
+        raise ValueError(f"time of frame {record.name!r}")
+    if any(type(side) is not int or not 0 <= side <= MAX_SIDE_PX for side in (record.width_px, record.height_px)):
+        raise ValueError(f"size of frame {record.name!r}")
+    return record
 
 
 def _check_cameras(
@@ -219,11 +233,12 @@ def _check_cameras(
     """Raise ValueError unless all known poses are rigid, and known intrinsics and distortion finite."""
     if world_from_camera is not None:
         poses = _known_rows(world_from_camera, (4, 4))
+        if not np.abs(poses).max(initial=0.0) <= MAX_DISTANCE:  # put so that what is not finite fails as well
+            raise ValueError("a pose is too far out")
         rotations = poses[:, :3, :3]
         skew = np.abs(rotations.transpose(0, 2, 1) @ rotations - np.eye(3)).max(initial=0.0)
         last_row = np.abs(poses[:, 3] - [0.0, 0.0, 0.0, 1.0]).max(initial=0.0)
-        # Twice what scene files may have, because inverting a pose can add to it; what is not finite fails as well.
-        if not (max(skew, last_row) <= 2 * RIGID_TOLERANCE and np.abs(poses).max(initial=0.0) <= MAX_DISTANCE):
+        if max(skew, last_row) > 2 * RIGID_TOLERANCE:  # twice what scene files may have: inverting can add to it
             raise ValueError("a pose is not rigid")
         if not (np.linalg.det(rotations) > 0).all():
             raise ValueError("a pose is mirrored")
@@ -242,9 +257,13 @@ def _known_rows(tensor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _tensor(file: IO[bytes], entry: dict[str, Any], start: int) -> np.ndarray:
-    first, end = entry["data_offsets"]
+    (first, end), dtype = entry["data_offsets"], _DTYPES[entry["dtype"]]
+    if not 0 <= first <= end <= os.fstat(file.fileno()).st_size - start:
+        raise ValueError("it ends too early")
+    if min(entry["shape"]) < 0 or math.prod(entry["shape"]) * dtype.itemsize != end - first:
+        raise ValueError(f"a tensor of shape {entry['shape']}")
     file.seek(start + first)
-    return np.frombuffer(bytearray(file.read(end - first)), _DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    return np.frombuffer(bytearray(file.read(end - first)), dtype).reshape(entry["shape"])
 
 
 def _frames(
@@ -261,7 +280,7 @@ def _frames(
             continue
         fit = scene.preprocessing.fit(record.width_px, record.height_px)
         if (fit.width_px, fit.height_px) != (width, height):
-            raise _damaged(path, f"{record.name} is not {width}x{height}")
+            raise ValueError(f"{record.name} is not {width}x{height}")
         image = PackedImage(path, offset + row * height * width * 3, fit)
         camera = (_known(intrinsics, row), _known(distortion, row), _known(poses, row))
         frames.append(_frame(record, image, *camera))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rayzer.data.exchange import Intrinsics
+from rayzer.data.exchange import Intrinsics, usable_intrinsics
 from rayzer.data.images import photo_size
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources.source import ProblemKind, ReadOptions, SceneRef, Source, Value
@@ -19,8 +19,10 @@ from rayzer.errors import InputError
 from rayzer.files import is_file, is_folder, output_file
 
 FILE_NAME = "opencv_cameras.json"
-FILE_NAMES = (FILE_NAME, "scene.json")
+E_RAYZER_NAME = "scene.json"
+FILE_NAMES = (FILE_NAME, E_RAYZER_NAME)
 
+_PICTURE = "file_path"
 _INTRINSICS = ("fx", "fy", "cx", "cy")
 _POSE = ("w2c",)
 
@@ -32,10 +34,13 @@ class RayZerJson(Source):
     description = "RayZer and E-RayZer scene files (opencv_cameras.json, scene.json)"
 
     def recognises(self, path: Path) -> bool:
-        """A folder with such a file in it, or a JSON file of that name or with frames that nobody claims before."""
+        """A folder with such a file in it, or a JSON file of that name or with such frames near its start."""
         if is_folder(path):
-            return any(is_file(path / name) for name in FILE_NAMES)
-        return path.suffix.lower() == ".json" and (path.name in FILE_NAMES or mentions(path, "frames"))
+            return is_file(path / FILE_NAME) or mentions(path / E_RAYZER_NAME, _PICTURE)
+        if path.name in FILE_NAMES:
+            return is_file(path)
+        is_nerfstudio = path.name.startswith("transforms") or mentions(path, "transform_matrix")
+        return path.suffix.lower() == ".json" and mentions(path, _PICTURE) and not is_nerfstudio
 
     def read(self, ref: SceneRef, options: ReadOptions) -> Scene:
         """See `read_rayzer_json`."""
@@ -177,7 +182,7 @@ def _intrinsics(entry: dict[str, Any], where: str) -> Intrinsics:
     for key, focal_px in (("fx", fx), ("fy", fy)):
         if focal_px <= 0:
             raise InputError(f"{where}: {key}: a focal length must be positive, got {focal_px:g}")
-    return fx, fy, cx, cy
+    return usable_intrinsics((fx, fy, cx, cy), where)
 
 
 def _pose(entry: dict[str, Any], where: str) -> np.ndarray:
@@ -196,7 +201,7 @@ def _place(path: Path, named: object, where: str, options: ReadOptions) -> Seque
 
 
 _DIALECT = Dialect(
-    picture="file_path",
+    picture=_PICTURE,
     intrinsics=_INTRINSICS,
     default_name=lambda path: path.resolve().parent.name,
     places=_place,

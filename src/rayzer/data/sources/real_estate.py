@@ -82,7 +82,7 @@ def read_real_estate(path: Path, options: ReadOptions = ReadOptions()) -> Scene:
     Raises:
         InputError: naming file, line and frame, if the file is not such a file; or if no picture is there at all.
     """
-    rows = _rows(path)
+    rows = _rows(path, options.cameras)
     pictures = _pictures(path)
     if not any(row.time_us in pictures for row in rows):
         found = f"others are, for instance {next(iter(pictures.values()))}" if pictures else "nor any other"
@@ -99,8 +99,7 @@ def read_real_estate(path: Path, options: ReadOptions = ReadOptions()) -> Scene:
 
 def _frame(row: _Row, picture: Path | None, options: ReadOptions) -> Frame:
     name = picture.name if picture else str(row.time_us)
-    camera = row.camera if options.cameras else None
-    return clip_frame(name, picture, camera, row.where, options, row.time_us / 1e6)
+    return clip_frame(name, picture, row.camera, row.where, options, row.time_us / 1e6)
 
 
 def clip_frame(
@@ -138,25 +137,28 @@ class _Row:
 
     where: str
     time_us: int
-    camera: np.ndarray  # float64 [18]
+    camera: np.ndarray | None  # float64 [18]
 
 
-def _rows(path: Path) -> list[_Row]:
+def _rows(path: Path, cameras: bool) -> list[_Row]:
     numbered = enumerate(map(str.split, text_lines(path, _KIND)), start=1)
     lines = [(number, fields) for number, fields in numbered if fields]
     if not lines or _is_number(lines[0][1][0]):
         raise InputError(f"{path}: line 1: expected the address of the video; is this {_KIND}?")
     if len(lines) == 1:
         raise InputError(f"{path}: holds no frames; copy it again or leave the clip out")
-    return [_row(f"{path}: frame {index} (line {number})", fields) for index, (number, fields) in enumerate(lines[1:])]
+    wheres = [f"{path}: frame {index} (line {number})" for index, (number, _) in enumerate(lines[1:])]
+    return [_row(where, fields, cameras) for where, (_, fields) in zip(wheres, lines[1:], strict=True)]
 
 
-def _row(where: str, fields: list[str]) -> _Row:
+def _row(where: str, fields: list[str], cameras: bool) -> _Row:
     if len(fields) != 1 + CAMERA_NUMBERS:
         columns = f"time, fx fy cx cy, 2 unused, 3x4 matrix: {1 + CAMERA_NUMBERS} columns"
         raise InputError(f"{where}: expected {columns}; found {len(fields)}; copy the file again")
     if not _is_time(fields[0]):
         raise InputError(f"{where}: {fields[0][:40]!r} is not a time in whole microseconds; copy the file again")
+    if not cameras:
+        return _Row(where, int(fields[0]), None)
     wrong = [field for field in fields if not _is_number(field)]
     if wrong:
         raise InputError(f"{where}: {wrong[0][:40]!r} is not a number; copy the file again")

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -41,6 +41,13 @@ class Video(Source):
     def read(self, ref: SceneRef, options: ReadOptions) -> Scene:
         """See `read_video`."""
         return read_video(ref.path, options.video_frames, options.progress)
+
+
+def refuse_videos(refs: Iterable[SceneRef]) -> None:
+    """Raise InputError if one of the scenes is a video: of those, pictures must be chosen first."""
+    for ref in refs:
+        if Video().recognises(ref.path):
+            raise InputError(f"{ref}: is a video; take pictures from it first with rayzer data convert")
 
 
 def read_video(path: Path | str, count: int, progress: Callable[[int, int], object] | None = None) -> Scene:

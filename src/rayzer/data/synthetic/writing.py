@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -33,7 +34,7 @@ from rayzer.data.synthetic.rooms import ComposedRoom, Quality, RoomViews, compos
 from rayzer.data.synthetic.tiles import PictureSet
 from rayzer.data.views import evenly_spaced, to_uint8
 from rayzer.errors import InputError
-from rayzer.files import exists
+from rayzer.files import exists, remove_entry
 from rayzer.progress import Advance, progress_bar
 
 LIST, REPORT = "scenes.txt", "rooms.json"
@@ -78,7 +79,8 @@ class RoomsRequest:
                 option = name.replace("_", "-")
                 raise InputError(f"--{option} {getattr(self, name):g}: expected {low} to {high}")
         if not 0 <= self.first_seed <= MAX_SEED - self.scenes:
-            raise InputError(f"--seed {self.first_seed}: expected 0 to {MAX_SEED:,}; larger ones belong to benchmarks")
+            highest = MAX_SEED - self.scenes
+            raise InputError(f"--seed {self.first_seed}: expected 0 to {highest:,}; larger ones belong to benchmarks")
 
     def keys(self) -> list[tuple[str, str]]:
         """Key and name of every room: ("7", "room-000007"), or of pairs ("7a", "room-000007a"), ("7b", ...)."""
@@ -135,7 +137,9 @@ def synthesize(out: Path, request: RoomsRequest, device: str, workers: int | Non
     """
     tasks = tuple(SceneTask(number, SceneRef(out, key), name) for number, (key, name) in enumerate(request.keys()))
     pictures = _pictures(request.pictures)  # a mistake there is told before any work
-    settings = {**asdict(request), "pictures": pictures and f"{request.pictures} ({len(pictures)})"}
+    settings = asdict(request)
+    if request.pictures is not None and pictures is not None:
+        settings["pictures"] = f"{request.pictures.absolute()} ({len(pictures)})"
     earlier = _earlier(out)
     check_replaced(out, (LIST, REPORT, *(task.name for task in tasks)), earlier and (LIST, REPORT, *earlier))
     staging = open_staging(out, Plan("synthesize", settings, tasks), overwrite)
@@ -143,9 +147,10 @@ def synthesize(out: Path, request: RoomsRequest, device: str, workers: int | Non
     made = [task.name for task, _ in staging.made(tasks)]
 
     def describe(folder: Path) -> None:
+        for name in set(earlier) - set(made):
+            remove_entry(out / name)
         write_list(folder / LIST, made)
-        rooms = list(dict.fromkeys([*earlier, *made]))
-        report = {"format": _REPORT_FORMAT, "rooms": rooms, **settings}
+        report = {"format": _REPORT_FORMAT, "rooms": made, **settings}
         (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
     moves = [(staging.results / name, out / name) for name in made]
@@ -158,7 +163,8 @@ def _earlier(out: Path) -> list[str]:
     if not exists(out / REPORT):
         return []
     data = load_json(out / REPORT)
-    return data["rooms"] if data.get("format") == _REPORT_FORMAT else []
+    rooms = data.get("rooms") if data.get("format") == _REPORT_FORMAT else None
+    return [name for name in rooms if re.fullmatch(r"room-\d+[ab]?", str(name))] if isinstance(rooms, list) else []
 
 
 def run_rooms(
@@ -195,6 +201,8 @@ def _pictures(folder: Path | None) -> PictureSet | None:
         raise InputError(f"{folder}: there is no such folder of pictures; check the path")
     files = files_in(folder, IMAGE_SUFFIXES)
     chosen = evenly_spaced(min(len(files), MAX_PICTURES), len(files)) if files else []
+    if not chosen:
+        raise InputError(f"{folder}: holds no pictures to cover the things in rooms with; check the path")
     return PictureSet.from_files([files[number] for number in chosen])
 
 
