@@ -112,7 +112,8 @@ def _print_text(inspection: Inspection) -> None:
     with console.capture() as captured:
         console.print(render(inspection))
     encoding = sys.stdout.encoding or "utf-8"  # which may lack a mark, or a letter of a file's name
-    print(captured.get().encode(encoding, "replace").decode(encoding), end="")
+    lines = captured.get().encode(encoding, "replace").decode(encoding).splitlines()
+    print(*map(str.rstrip, lines), sep="\n")
 
 
 @data.command("make-index", epilog="Example: rayzer data make-index scenes/ -o view_index.json")

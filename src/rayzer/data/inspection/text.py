@@ -172,7 +172,7 @@ def _usable(scene: SceneReport) -> Text:
         return Text("with poses", "green")
     if not scene.usable_without_poses:
         return Text("no", "red")
-    return Text("without", "yellow" if scene.poses else "green")
+    return Text("without poses", "yellow" if scene.poses else "green")
 
 
 def _verdict(inspection: Inspection) -> Text:

@@ -68,7 +68,7 @@ def camera_path(rooms: Sequence[Room], seed: int, views: int, span: float) -> Ca
         rooms: what must be kept away from and looked at, float64 on the CPU.
         seed: the path is a function of it, of the rooms and of the span; `views` only samples it.
         views: number of cameras, evenly spaced in time.
-        span: how far the path goes: 1 swings by 20 to 33 degrees around the middle of the room and moves its length;
+        span: how far the path goes: 1 swings by 20 to 33 degrees around the middle of the room, 0.5 by half of that;
             at 0 only the hands shake.
 
     Raises:
