@@ -777,7 +777,7 @@ def test_another_process_finished_the_work(source, tmp_path, monkeypatch):
     assert (out / "index.json").is_file()
 
 
-@pytest.mark.parametrize("plan", ["[1]", '{"command": "pack"}', "{}", "x"])
+@pytest.mark.parametrize("plan", ["[1]", '{"command": "pack"}', '{"command": "pack", "overwrite": true}', "{}", "x"])
 def test_a_plan_that_is_none(source, tmp_path, plan):
     (tmp_path / "out/.partial").mkdir(parents=True)
     (tmp_path / "out/.partial/plan.json").write_text(plan)

@@ -143,7 +143,7 @@ def make_index(scenes, output, kind, context, target, distance, seed, format, al
     """
     from rayzer.data import view_index
     from rayzer.data.formats import read_scene, search_scenes
-    from rayzer.data.sources.source import ReadOptions
+    from rayzer.data.sources.source import ReadOptions, leave_out
     from rayzer.data.sources.video import refuse_videos
     from rayzer.files import check_output_file
     from rayzer.progress import progress_bar
@@ -152,7 +152,7 @@ def make_index(scenes, output, kind, context, target, distance, seed, format, al
     check_output_file(output, overwrite)
     refs = search_scenes(scenes, format)
     refuse_videos(refs)
-    options = ReadOptions(allow_outside=allow_outside, cameras=False, report=lambda kind, error: None)
+    options = ReadOptions(allow_outside=allow_outside, cameras=False, report=leave_out([]))
     gaps: list[str] = []
 
     def read(number: int) -> Scene:

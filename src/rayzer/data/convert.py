@@ -28,7 +28,7 @@ from rayzer.data.scene_jobs import (
 from rayzer.data.scene_names import check_apart, is_plain_name, plain_name, scene_names
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources import colmap, nerfstudio, rayzer_json
-from rayzer.data.sources.source import ProblemKind, ReadOptions, SceneRef
+from rayzer.data.sources.source import ReadOptions, SceneRef, leave_out
 from rayzer.data.sources.video import Video, export_video
 from rayzer.data.sources.video_decoder import THREADS
 from rayzer.data.strict_json import load_json
@@ -183,12 +183,7 @@ def convert(
 def _read(ref: SceneRef, request: ConvertRequest) -> tuple[Scene, list[str]]:
     """The scene, and a line for each picture that cannot be read."""
     lost: list[str] = []
-
-    def report(kind: ProblemKind, error: InputError) -> None:
-        if kind != "image":
-            raise InputError(f"{error}; or convert without cameras (--no-poses)")
-        lost.append(str(error))
-
+    report = leave_out(lost, "; or convert without cameras (--no-poses)")
     scene = read_scene(ref, ReadOptions(request.allow_outside, request.cameras, report=report))
     return scene, [*(message for _, message in scene.skipped), *lost]
 

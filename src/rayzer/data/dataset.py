@@ -21,7 +21,7 @@ from rayzer.data.formats import read_scene
 from rayzer.data.images import EncodedImage, ImageFit
 from rayzer.data.randomness import random_stream
 from rayzer.data.scenes import Frame, Scene
-from rayzer.data.sources.source import ProblemKind, ReadOptions, SceneRef
+from rayzer.data.sources.source import ReadOptions, SceneRef, leave_out
 from rayzer.data.view_sampling import ViewSampler, in_frame_order
 from rayzer.data.views import decode_frames, fitted_cameras
 from rayzer.errors import InputError
@@ -184,13 +184,7 @@ class SceneSamples:
 
     def _parse(self, ref: SceneRef) -> tuple[Scene, tuple[Problem, ...]]:
         missing: list[str] = []
-
-        def report(kind: ProblemKind, error: InputError) -> None:
-            if kind != "image":
-                raise error
-            missing.append(str(error))
-
-        scene = read_scene(ref, replace(self.options, report=report))
+        scene = read_scene(ref, replace(self.options, report=leave_out(missing)))
         missing += [why for _, why in scene.skipped]
         text = f"{len(missing)} of {len(scene)} pictures are left out; the first: {missing[0]}" if missing else ""
         return scene, (Problem(str(ref), text),) if missing else ()

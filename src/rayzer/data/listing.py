@@ -11,7 +11,7 @@ from rayzer.data.formats import format_of, read_scene, search_scenes
 from rayzer.data.parallel import as_they_come
 from rayzer.data.scene_jobs import nothing_made
 from rayzer.data.sources.rayzer_json import RayZerJson, scene_file
-from rayzer.data.sources.source import ProblemKind, ReadOptions, SceneRef
+from rayzer.data.sources.source import ReadOptions, SceneRef, leave_out
 from rayzer.data.sources.video import refuse_videos
 from rayzer.errors import InputError
 from rayzer.files import check_output_file, is_folder, output_file
@@ -95,12 +95,8 @@ def look_at(ref: SceneRef, wanted: Wanted) -> Listed:
     if not _fits_in_a_line(ref):
         return Listed(ref, 0, 0, "names", f"{str(ref)!r}: a list cannot hold this name; rename it")
 
-    def report(kind: ProblemKind, error: InputError) -> None:
-        if kind != "image":
-            raise error
-
     try:
-        scene = read_scene(ref, ReadOptions(wanted.allow_outside, wanted.poses, report=report))
+        scene = read_scene(ref, ReadOptions(wanted.allow_outside, wanted.poses, report=leave_out([])))
     except InputError as error:
         return Listed(ref, 0, 0, "cannot be read", str(error))
     frames = [scene.frames[index] for index in scene.present]

@@ -37,7 +37,7 @@ from rayzer.data.scene_names import check_apart, scene_names
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources.packed import INDEX, SET_FORMAT, SET_VERSION, Packed
 from rayzer.data.sources.packed_file import SUFFIX, FrameRecord, PackedImage, PackedScene, write_packed_file
-from rayzer.data.sources.source import ProblemKind, ReadOptions
+from rayzer.data.sources.source import ReadOptions, leave_out
 from rayzer.data.sources.video import refuse_videos
 from rayzer.data.views import decode_frames
 from rayzer.errors import InputError, seen_from
@@ -64,15 +64,10 @@ class PackRequest:
 
     def make(self, task: SceneTask, target: Path, progress: Advance) -> dict[str, Any]:
         """Pack one scene: a `SceneJob`."""
-        problems: list[str] = []
-
-        def report(kind: ProblemKind, error: InputError) -> None:
-            if kind != "image":
-                raise InputError(f"{error}; or pack without cameras (--no-poses)")
-            problems.append(str(error))
-
-        options = ReadOptions(allow_outside=self.allow_outside, cameras=self.cameras, report=report)
-        return asdict(pack_scene(read_scene(task.ref, options), self.preprocessing, target, progress, problems))
+        lost: list[str] = []
+        report = leave_out(lost, "; or pack without cameras (--no-poses)")
+        scene = read_scene(task.ref, ReadOptions(self.allow_outside, self.cameras, report=report))
+        return asdict(pack_scene(scene, self.preprocessing, target, progress, lost))
 
 
 @dataclass(frozen=True)

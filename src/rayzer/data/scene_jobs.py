@@ -332,7 +332,7 @@ def _leftovers(folder: Path) -> bool:
 
 
 def _difference(found: dict[str, Any] | None, plan: dict[str, Any]) -> str:
-    if found is None or found.keys() < plan.keys() or found["command"] != plan["command"]:
+    if found is None or not found.keys() >= plan.keys() or found["command"] != plan["command"]:
         return ""
     old, new = found["settings"], plan["settings"]
     differing = [f"{key} {old.get(key)}, now {value}" for key, value in new.items() if old.get(key) != value]

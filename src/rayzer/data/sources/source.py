@@ -43,6 +43,22 @@ def refuse(kind: ProblemKind, error: InputError) -> None:
     raise error
 
 
+def leave_out(lost: list[str], advice: str = "") -> Callable[[ProblemKind, InputError], None]:
+    """Another answer: pictures that cannot be read are left out, wrong cameras refuse the scene.
+
+    Args:
+        lost: gets a line on each picture that is left out.
+        advice: what else can be done about wrong cameras; follows the message.
+    """
+
+    def report(kind: ProblemKind, error: InputError) -> None:
+        if kind != "image":
+            raise InputError(f"{error}{advice}")
+        lost.append(str(error))
+
+    return report
+
+
 @dataclass(frozen=True)
 class ReadOptions:
     """How to read a scene.
