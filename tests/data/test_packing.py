@@ -615,23 +615,36 @@ def test_another_format_is_another_plan(tmp_path):
     refused("another --format", call=lambda: pack(scene.parent, tmp_path / "out", REQUEST, format="photos"))
 
 
+def test_shards_throw_nothing_away(source, tmp_path):
+    """Others may be at work there, whatever the options say."""
+    pack(source, tmp_path / "out", REQUEST, shard=Shard(1, 2))
+    before = content(tmp_path / "out/.partial/results")
+    picture(77).save(source / "a/images/0.png")
+    for _ in range(2):
+        pack(source, tmp_path / "out", REQUEST, shard=Shard(1, 2), overwrite=True)
+        assert content(tmp_path / "out/.partial/results") == before
+
+
 def test_overwriting_begins_anew_once(source, tmp_path, monkeypatch):
-    out, picture_file = tmp_path / "out", source / "a/images/0.png"
-    pack(source, out, REQUEST, shard=Shard(1, 2))  # scenes a and ü
+    out = tmp_path / "out"
+    pack(source, out, REQUEST, shard=Shard(1, 2))
     packed = out / ".partial/results/a.safetensors"
     before = packed.read_bytes()
-    picture(77, Image.open(picture_file).size).save(picture_file)
-    pack(source, out, REQUEST, shard=Shard(2, 2), overwrite=True)  # perhaps others are at work: nothing is thrown away
-    assert packed.read_bytes() == before
-    (out / ".partial/plan.json").write_text((out / ".partial/plan.json").read_text().replace("true", "false"))
+    changed = source / "a/images/0.png"
+    with Image.open(changed) as image:
+        size = image.size
+    picture(77, size).save(changed)
     monkeypatch.setattr(packing, "_finish", interrupted)
     with pytest.raises(KeyboardInterrupt):
+        pack(source, out, REQUEST)  # goes on with what is out of date
+    assert packed.read_bytes() == before
+    with pytest.raises(KeyboardInterrupt):
         pack(source, out, REQUEST, overwrite=True)
-    monkeypatch.undo()
     anew = packed.read_bytes()
     assert anew != before
-    os.utime(packed, (1, 1))  # the same command, repeated, goes on with what it had made
-    pack(source, out, REQUEST, overwrite=True)
+    monkeypatch.undo()
+    os.utime(packed, (1, 1))
+    pack(source, out, REQUEST, overwrite=True)  # the same command, repeated, goes on with what it had made
     assert (out / "scenes/a.safetensors").read_bytes() == anew
     assert (out / "scenes/a.safetensors").stat().st_mtime == 1
 

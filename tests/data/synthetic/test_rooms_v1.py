@@ -80,9 +80,9 @@ def test_this_machine_makes_all_published_scenes():
 
 @pytest.mark.slow
 def test_copying_the_nearest_context_view_is_as_hard_as_published():
-    """The control at the middle span, on every fourth room; 22.74 dB on all of them."""
+    """The control at the middle span: 22.74 dB when it was published."""
     scores = []
-    for scene in SCENES[ROOMS : 2 * ROOMS : 4]:
+    for scene in SCENES[ROOMS : 2 * ROOMS]:
         assert scene.group == "0.50"
         frames = sorted({*TARGETS, *map(nearest_context, TARGETS)})
         images = render_rooms([with_views(scene.compose(), frames)], IMAGE_SIZE).images[0]
@@ -91,7 +91,7 @@ def test_copying_the_nearest_context_view_is_as_hard_as_published():
             for chosen in (TARGETS, map(nearest_context, TARGETS))
         )
         scores.append(psnr(targets, copies).mean())
-    assert 22.0 < torch.stack(scores).mean() < 23.5
+    assert torch.stack(scores).mean().item() == pytest.approx(22.74, abs=0.02)
 
 
 @pytest.mark.gpu

@@ -200,9 +200,9 @@ def _pictures(folder: Path | None) -> PictureSet | None:
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder of pictures; check the path")
     files = files_in(folder, IMAGE_SUFFIXES)
-    chosen = evenly_spaced(min(len(files), MAX_PICTURES), len(files)) if files else []
-    if not chosen:
+    if not files:
         raise InputError(f"{folder}: holds no pictures to cover the things in rooms with; check the path")
+    chosen = evenly_spaced(min(len(files), MAX_PICTURES), len(files))
     return PictureSet.from_files([files[number] for number in chosen])
 
 
