@@ -1,8 +1,13 @@
-"""Output files and folders that appear complete or not at all."""
+"""Output files and folders that appear complete or not at all; checksums; files of tensors."""
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 import shutil
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +19,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PARTIAL = ".partial"  # inside the output folder, so that the move at the end stays on one file system
+UNREADABLE = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,  # includes NotImplementedError
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)  # what torch.load and zipfile raise for damaged files
 
 
 def exists(path: Path) -> bool:
@@ -134,6 +151,42 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, st
     except SafetensorError as error:  # what the library makes of a full disk
         raise OSError(str(error)) from error
     path.chmod(0o644)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_tensors(path: Path) -> object:
+    """What `torch.save` wrote, on the CPU, read without running any code from it.
+
+    Raises:
+        InputError: if the file is damaged, cannot be read, or holds more than tensors in lists and dictionaries.
+    """
+    import torch
+
+    try:
+        damaged = _first_damaged_part(path)
+        content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise InputError(
+            f"{path}: not a file of tensors; it is damaged, or holds objects that could run code (never loaded)"
+        ) from None
+    except UNREADABLE:
+        raise InputError(f"{path}: not a readable file of tensors; copy or download it again") from None
+    if damaged:
+        raise InputError(f"{path}: damaged, {damaged} does not match its checksum; copy or download it again")
+    return content
+
+
+def _first_damaged_part(path: Path) -> str | None:
+    """The first part of a `torch.save` file whose checksum is wrong (torch does not look); old files have none."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as file:
+        return file.testzip()
 
 
 def move_entry(source: Path, destination: Path) -> None:

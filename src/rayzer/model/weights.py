@@ -11,13 +11,8 @@ import dataclasses
 import hashlib
 import json
 import logging
-import pickle
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -25,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rayzer.errors import InputError
-from rayzer.files import exists, output_file, output_folder, save_tensors
+from rayzer.files import exists, file_sha256, output_file, output_folder, read_tensors, save_tensors
 from rayzer.model.lvsm import LVSM, LVSMConfig
 from rayzer.model.manifest import MANIFEST, read_manifest
 from rayzer.model.rayzer import RayZer, RayZerConfig
@@ -40,18 +35,6 @@ CONFIG, WEIGHTS, CHECKSUMS = "config.json", "model.safetensors", "SHA256SUMS"
 AVERAGE = "ema.safetensors"  # in the checkpoints of a training run
 FORMAT_VERSION = 1
 FREE_KEYS = {"image_height", "image_width", "context_views", "target_views", "block_init"}  # weights fit all the same
-UNREADABLE = (
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,  # includes NotImplementedError
-    TypeError,
-    ValueError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)  # what torch.load and zipfile raise for damaged files
 
 log = logging.getLogger("rayzer")
 
@@ -150,12 +133,6 @@ def save_reference(model: Model, path: Path) -> None:
     except (OSError, RuntimeError) as error:  # torch reports a missing folder as a RuntimeError
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: cannot be written ({reason}); choose another name") from None
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint(model: Model) -> str:
@@ -268,34 +245,11 @@ def _needs_config(path: Path) -> str:
 
 def read_reference_state(path: Path) -> dict[str, Tensor]:
     """The tensors under "model" in a reference `.pt` file, read without running any code from it."""
-    state = read_reference_file(path).get("model")
+    content = read_tensors(path)
+    state = content.get("model") if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f'{path}: not a reference checkpoint, it has no state dict under "model"')
     return dict(state)
-
-
-def read_reference_file(path: Path) -> dict[str, Any]:
-    """All that is in a reference `.pt` file, read without running any code from it."""
-    try:
-        damaged = _first_damaged_part(path)
-        content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise InputError(
-            f"{path}: not a checkpoint of tensors; it is damaged, or holds objects that could run code (never loaded)"
-        ) from None
-    except UNREADABLE:
-        raise InputError(f"{path}: not a readable reference checkpoint; copy or download it again") from None
-    if damaged:
-        raise InputError(f"{path}: damaged, {damaged} does not match its checksum; copy or download it again")
-    return dict(content) if isinstance(content, Mapping) else {}
-
-
-def _first_damaged_part(path: Path) -> str | None:
-    """The first part of a `torch.save` file whose checksum is wrong (torch does not look); old files have none."""
-    if not zipfile.is_zipfile(path):
-        return None
-    with zipfile.ZipFile(path) as file:
-        return file.testzip()
 
 
 def _empty(config: ModelConfig) -> Model:

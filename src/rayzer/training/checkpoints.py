@@ -31,9 +31,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from rayzer.errors import InputError, RunError
-from rayzer.files import move_entry, remove_entry, write_tensors
+from rayzer.files import file_sha256, move_entry, remove_entry, write_tensors
 from rayzer.model.manifest import MANIFEST, manifest_text, read_manifest
-from rayzer.model.weights import CONFIG, config_text, file_sha256
+from rayzer.model.weights import CONFIG, config_text
 from rayzer.training.distributed import World
 from rayzer.training.run_folder import RunConfig
 from rayzer.training.state import TrainingState

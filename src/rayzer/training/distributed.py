@@ -257,7 +257,9 @@ class Watchdog:
         return f"rayzer/place/{rank}"
 
     def _give_up(self, reason: str) -> None:
-        print(f"rayzer: rank {self.rank}: no progress for {self.patience_s:.0f} s; {reason}", file=sys.stderr, flush=True)
+        print(
+            f"rayzer: rank {self.rank}: no progress for {self.patience_s:.0f} s; {reason}", file=sys.stderr, flush=True
+        )
         os._exit(LOST)
 
 

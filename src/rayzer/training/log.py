@@ -9,9 +9,6 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import torch
 
 from rayzer.training.distributed import World
 from rayzer.training.feed import Feed
@@ -19,7 +16,6 @@ from rayzer.training.pictures import camera_picture, contact_sheet, save_png
 from rayzer.training.records import Events, StepRecords
 from rayzer.training.run_folder import RunConfig
 from rayzer.training.speed import SpeedMeter
-from rayzer.training.state import TrainingState
 from rayzer.training.status_line import StatusLine
 from rayzer.training.step import StepResult, Trainer, sample_prediction
 from rayzer.training.trackers import InBackground, Trackers, start_tensorboard, start_wandb
@@ -127,7 +123,9 @@ class FirstLog(RunLog):
     def pictures(self, steps: int, trainer: Trainer, feed: Feed) -> None:
         batch, prediction = sample_prediction(trainer, feed.last)
         sheet = contact_sheet(batch.images, batch.split, prediction.images)
-        cameras = camera_picture(prediction.cameras[0], batch.split, None if batch.cameras is None else batch.cameras[0])
+        cameras = camera_picture(
+            prediction.cameras[0], batch.split, None if batch.cameras is None else batch.cameras[0]
+        )
         for name, picture in (("samples", sheet), ("cameras", cameras)):
             save_png(self.folder / "pictures" / f"{name}-{steps:08}.png", picture)
             self._trackers.picture(steps, name, picture)

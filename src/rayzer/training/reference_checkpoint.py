@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from rayzer.errors import InputError
+from rayzer.files import read_tensors
 from rayzer.model.reference_names import IGNORED_PREFIX, reference_name_of
-from rayzer.model.weights import read_reference_file
 from rayzer.training.state import TrainingState
 
 KINDS = ("step", "exp_avg", "exp_avg_sq")
@@ -25,7 +25,8 @@ def continue_reference(state: TrainingState, path: Path) -> None:
     Raises:
         InputError: if the file has no optimiser, or it does not fit.
     """
-    content = read_reference_file(path)
+    found = read_tensors(path)
+    content = found if isinstance(found, Mapping) else {}
     steps = content.get("fwdbwd_pass_step")
     updates = content.get("param_update_step", steps)
     if not isinstance(content.get("optimizer"), Mapping) or not isinstance(steps, int) or not isinstance(updates, int):
@@ -62,4 +63,3 @@ def _named(states: Mapping[str, Mapping[str, Tensor]], state: TrainingState):
     for name, values in states.items():
         for kind in KINDS:
             yield f"{ours[name]}/{kind}", values[kind]
-
