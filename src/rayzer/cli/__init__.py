@@ -180,7 +180,10 @@ def _load(checkpoint: str | None, config: str | ModelConfig | None, device: torc
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0, 1 for a run that had to end, 2 for a mistake of the user, 130 when interrupted, 143 when terminated."""
+    """Run the command line and exit.
+
+    With 0; 1 if a run had to end; 2 for a mistake of the user; 130 when interrupted, 143 when terminated.
+    """
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("rayzer").setLevel(logging.INFO)
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries are not the user's business

@@ -52,7 +52,8 @@ def scene_samples(model: ModelConfig, config: DataConfig, path: str, views: View
     """
     if not path:
         raise InputError(
-            f"{key} is empty: name a scene list or a folder of scenes, or set training.data.rooms=1 for procedural rooms"
+            f"{key} is empty: name a scene list or a folder of scenes, or train on procedural rooms with "
+            "training.data.rooms=1"
         )
     fit = Preprocessing(min(model.image_height, model.image_width), model.patch_size, config.square_crop).fit
     refs = search_scenes(Path(path).expanduser(), config.format)

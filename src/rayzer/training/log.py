@@ -98,6 +98,7 @@ class FirstLog(RunLog):
             report("metrics lost", steps=self._metrics.lost)
 
     def step(self, step: int, result: StepResult, feed: Feed, seconds: float) -> None:
+        """See `RunLog`."""
         values = {
             **result.values,
             "learning_rate": result.learning_rate,
@@ -112,15 +113,18 @@ class FirstLog(RunLog):
         self._line.update(step, {**values, **speed})
 
     def not_finite(self, step: int, ranks: tuple[int, ...], scenes: str) -> None:
+        """See `RunLog`."""
         log.warning("step %d: loss or gradient is not finite, the step is skipped; scenes of %s", step, scenes)
         self.report("not finite", step=step, ranks=", ".join(map(str, ranks)), scenes=scenes)
 
     def validation(self, steps: int, scores: dict[str, float]) -> None:
+        """See `RunLog`."""
         self._validation.write(steps, scores)
         self._trackers.scalars(steps, {f"validation/{name}": value for name, value in scores.items()})
         log.info("validation after %d steps: %s", steps, ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
 
     def pictures(self, steps: int, trainer: Trainer, feed: Feed) -> None:
+        """See `RunLog`."""
         batch, prediction = sample_prediction(trainer, feed.last)
         sheet = contact_sheet(batch.images, batch.split, prediction.images)
         cameras = camera_picture(

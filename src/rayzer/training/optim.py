@@ -117,7 +117,7 @@ def is_skipped(step: int, gradient_norm: float, config: OptimizerConfig) -> bool
 
 
 def clip_gradients(model: nn.Module, clip_norm: float) -> Tensor:
-    """Scale all gradients so that their norm is at most `clip_norm`; returns the norm before, without waiting for it."""
+    """Scale all gradients so that their norm is at most `clip_norm`; the norm before, which is not waited for."""
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
     return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # type: ignore[operator]
 
