@@ -22,7 +22,7 @@ from rayzer.data.views import to_uint8
 from rayzer.errors import InputError
 from rayzer.geometry.cameras import Cameras, normalize_poses
 
-TRAINING_SEEDS = range(MAX_SEED // 2, MAX_SEED)
+TRAINING_SEEDS, VALIDATION_SEEDS = range(MAX_SEED // 2, MAX_SEED // 4 * 3), range(MAX_SEED // 4 * 3, MAX_SEED)
 """Of the rooms that samples show: beyond the demo's, those of the documentation and whatever `rayzer data synthesize`
 makes with a `--seed` below 2**38 (pairs of seed s are made of the rooms 2s and 2s + 1), and below all benchmarks'."""
 
@@ -43,6 +43,7 @@ class RoomSamples:
             `compose`.
         rooms: how many different rooms there are, each once an epoch: a few, to see whether a model can learn them by
             heart. They are the same for all seeds of a run. None for a new room in every sample.
+        seeds: of all these rooms; those for validation are never trained on.
 
     Raises:
         InputError: naming the argument, if a number is out of range.
@@ -56,16 +57,17 @@ class RoomSamples:
         quality: Quality = "fast",
         span: tuple[float, float] = SPAN,
         rooms: int | None = None,
+        seeds: range = TRAINING_SEEDS,
     ):
         if not 8 <= image_size <= 4096:
             raise InputError(f"rooms: image_size = {image_size}: expected 8 to 4096")
         if not 0 <= span[0] <= span[1] <= 4:
             raise InputError(f"rooms: span = {list(span)}: must be [shortest, longest], both in 0 to 4")
-        if rooms is not None and not 1 <= rooms <= len(TRAINING_SEEDS):
-            raise InputError(f"rooms: rooms = {rooms}: expected 1 to {len(TRAINING_SEEDS):,}, or none for no limit")
+        if rooms is not None and not 1 <= rooms <= len(seeds):
+            raise InputError(f"rooms: rooms = {rooms}: expected 1 to {len(seeds):,}, or none for no limit")
         self.views, self.image_size, self.cameras = views, image_size, cameras
         self.quality: Quality = quality
-        self.span, self.rooms = span, rooms
+        self.span, self.rooms, self.seeds = span, rooms, seeds
         self.frames = 1 + max(views.config.start_distance[1], views.config.end_distance[1])
         atlas(None, torch.device("cpu"))  # drawn here, which takes a second, workers that are forked need not draw it
 
@@ -88,9 +90,9 @@ class RoomSamples:
     def room_seed(self, draw: Draw, attempt: int = 0) -> int:
         """Which room the sample of a draw shows; later attempts name others."""
         if self.rooms is not None:
-            return TRAINING_SEEDS[scene_at(draw.seed, draw.number, self.rooms, attempt)]
+            return self.seeds[scene_at(draw.seed, draw.number, self.rooms, attempt)]
         rng = random_stream(draw.seed, "room", draw.number, attempt)
-        return int(rng.integers(TRAINING_SEEDS.start, TRAINING_SEEDS.stop))
+        return int(rng.integers(self.seeds.start, self.seeds.stop))
 
     def _sample(self, room: ComposedRoom, seed: int, draw: Draw) -> Sample:
         rng = random_stream(draw.seed, "views of a room", draw.step, draw.slot)

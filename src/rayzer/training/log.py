@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rayzer.training.camera_pictures import camera_picture
 from rayzer.training.distributed import World
 from rayzer.training.feed import Feed
-from rayzer.training.pictures import camera_picture, contact_sheet, save_png
+from rayzer.training.pictures import contact_sheet, save_png
 from rayzer.training.records import Events, StepRecords
 from rayzer.training.run_folder import RunConfig
 from rayzer.training.speed import SpeedMeter

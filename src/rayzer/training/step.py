@@ -14,10 +14,10 @@ from rayzer.data.loader import Batch, to_device
 from rayzer.errors import InputError
 from rayzer.model.rayzer import Prediction
 from rayzer.model.weights import Model
+from rayzer.training.camera_pictures import camera_statistics
 from rayzer.training.distributed import World, gradient_sync
 from rayzer.training.loss import TrainingLoss
 from rayzer.training.optim import clip_gradients, is_skipped, learning_rate, update_average
-from rayzer.training.pictures import camera_statistics
 from rayzer.training.recipe import TrainingConfig
 from rayzer.training.state import TrainingState
 
