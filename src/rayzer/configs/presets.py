@@ -89,8 +89,8 @@ def smoke() -> Config:
     training = TrainingConfig(
         steps=24,
         output_dir="runs/smoke",
-        batch_size=8,
-        samples_at_once=4,
+        batch_size=4,
+        samples_at_once=2,
         checkpoint_every=4,
         ema_decay=0.9,
         bf16=False,

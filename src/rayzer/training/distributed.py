@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
+from rayzer.data.parallel import available_cpus
 from rayzer.devices import choose_device
 from rayzer.errors import InputError, RunError
 from rayzer.model.transformer import Transformer
@@ -155,6 +156,19 @@ def lost_processes_named(world: World) -> Iterator[None]:
             raise
         reason = str(error).strip().splitlines()[0]
         raise RunError(f"rank {world.rank}: {lost} ({reason}); start again to resume") from error
+
+
+@contextmanager
+def cpu_threads(world: World, workers: int) -> Iterator[None]:
+    """Inside, a process that computes on the CPU leaves its share of the cores to its data workers."""
+    before = torch.get_num_threads()
+    if world.device.type == "cpu":
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        torch.set_num_threads(max(1, available_cpus() // here - workers))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def distribute(model: nn.Module, world: World, config: ProcessConfig) -> nn.Module:

@@ -71,13 +71,17 @@ class StepResult:
 
 
 def train_step(
-    trainer: Trainer, state: TrainingState, batches: Iterable[Batch], share: int, signal: int = 0
+    trainer: Trainer,
+    state: TrainingState,
+    batches: Iterable[Batch],
+    share: int,
+    signalled: Callable[[], int] = lambda: 0,
 ) -> StepResult:
     """Do step `state.step`: all processes call it together, each with its own part of the batch.
 
     Args:
         batches: the micro-batches of this process, `share` samples in all.
-        signal: one that this process received; all will know of it.
+        signalled: gives the signal that this process received, or 0; all will know of it.
     """
     state.optimizer.zero_grad()
     sums: dict[str, Tensor] = {}
@@ -91,7 +95,7 @@ def train_step(
             sums[name] = sums.get(name, 0) + part * value
     norm = clip_gradients(state.model, trainer.config.optimizer.clip_norm)
     trainer.before_update()
-    result = _agree(trainer, state.step, sums, norm, replaced, signal)
+    result = _agree(trainer, state.step, sums, norm, replaced, signalled())
     if not result.skipped:
         state.optimizer.step(result.learning_rate)
         if state.average is not None:

@@ -7,7 +7,7 @@ import time
 from rayzer.errors import RunError
 from rayzer.model.weights import ModelConfig
 from rayzer.training.checkpoints import Checkpoints, read_state, read_training
-from rayzer.training.distributed import joined_world, lost_processes_named
+from rayzer.training.distributed import cpu_threads, joined_world, lost_processes_named
 from rayzer.training.interruption import EXIT_CODES, Interruption
 from rayzer.training.log import events_of
 from rayzer.training.recipe import TrainingConfig
@@ -36,6 +36,7 @@ def train(model: ModelConfig, recipe: TrainingConfig, device: str = "auto") -> i
         Interruption() as interruption,
         joined_world(recipe.processes, device) as world,
         lost_processes_named(world),
+        cpu_threads(world, recipe.data.workers),
         run_folder(recipe, world) as folder,
         events_of(folder, world) as report,
     ):
@@ -53,7 +54,7 @@ def _loop(run: Run, interruption: Interruption) -> int:
     recipe, state = run.config.training, run.state
     signal = 0
     while state.step < recipe.steps and not signal:
-        signal = _step(run, interruption.signal).signal
+        signal = _step(run, interruption).signal
         if _due(run, recipe.validation.every) and not signal:
             _validate(run)
         if _due(run, recipe.log.pictures_every):
@@ -68,11 +69,11 @@ def _due(run: Run, every: int) -> bool:
     return bool(every) and (run.state.step % every == 0 or run.state.step == run.config.training.steps)
 
 
-def _step(run: Run, signal: int) -> StepResult:
+def _step(run: Run, interruption: Interruption) -> StepResult:
     """One step, and what is said about it."""
     step, started = run.state.step, time.perf_counter()
     seed_everything(run.config.training.seed, step, run.world.rank)
-    result = train_step(run.trainer, run.state, run.feed.step(step), run.feed.share, signal)
+    result = train_step(run.trainer, run.state, run.feed.step(step), run.feed.share, lambda: interruption.signal)
     run.log.step(step, result, run.feed, time.perf_counter() - started)
     if result.suspects:
         _not_finite(run, step, result)
