@@ -60,7 +60,7 @@ def test_one_number_per_picture(narrow_lpips, pair):
 
 
 def test_pixels_without_any_feature_have_a_gradient(narrow_lpips, pair):
-    """Where the package's square root of 0 gives NaN."""
+    """Their length is 0, where the root of a sum of squares has no slope."""
     trunk, linear = narrow_lpips
     silent = {name: value if "weight" in name else value - 5 for name, value in trunk.items()}
     a, b = pair()
