@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from rayzer import InputError
-from rayzer.files import check_output_folder, exists, output_file, output_folder, save_tensors
+from rayzer.files import (
+    check_output_folder,
+    exists,
+    file_sha256,
+    output_file,
+    output_folder,
+    read_tensors,
+    save_tensors,
+)
 
 
 def files(folder):
@@ -196,3 +204,19 @@ def test_an_output_file_is_left_alone_on_an_error(tmp_path):
     with pytest.raises(OSError, match="space"), output_file(path) as partial:
         write_half(partial)
     assert files(tmp_path) == {"a.txt": "old"}
+
+
+def test_checksum_of_a_file(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")  # the example of FIPS 180-2
+    assert file_sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_tensors_are_read_back_and_damage_is_found(tmp_path):
+    path = tmp_path / "x.pt"
+    torch.save({"a": torch.arange(400)}, path)
+    assert torch.equal(read_tensors(path)["a"], torch.arange(400))
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.arange(400).numpy().tobytes()) + 800] ^= 1
+    path.write_bytes(content)
+    assert f"{path}: damaged" in message(read_tensors, path)
+    assert str(tmp_path / "no.pt") in message(read_tensors, tmp_path / "no.pt")

@@ -59,7 +59,7 @@ class LPIPS(nn.Module):
 
 
 def _unit(features: Tensor) -> Tensor:
-    """Features [n, c, h, w] scaled to length 1 over channels; `vector_norm` has a gradient where all are 0, too."""
+    """Features [n, c, h, w] scaled to length 1 over channels; where all are 0 they stay so."""
     features = features.to(full_precision(features))
     return features / (torch.linalg.vector_norm(features, dim=1, keepdim=True) + EPSILON)
 
