@@ -14,8 +14,7 @@ import torch
 from rayzer.data.dataset import ATTEMPTS, CameraUse, Draw, Sample, scene_at
 from rayzer.data.randomness import random_stream
 from rayzer.data.synthetic.camera_paths import NoClearPath
-from rayzer.data.synthetic.rooms import ComposedRoom, Quality, compose, render_images
-from rayzer.data.synthetic.tiles import atlas
+from rayzer.data.synthetic.rooms import ComposedRoom, Quality, compose, draw_patterns, render_images
 from rayzer.data.synthetic.writing import MAX_SEED, with_views
 from rayzer.data.view_sampling import ViewSampler, in_frame_order
 from rayzer.data.views import to_uint8
@@ -67,7 +66,7 @@ class RoomSamples:
         self.quality: Quality = quality
         self.span, self.rooms = span, rooms
         self.frames = 1 + max(views.config.start_distance[1], views.config.end_distance[1])
-        atlas(None, torch.device("cpu"))  # drawn here, which takes a second, workers that are forked need not draw it
+        draw_patterns()
 
     def sample(self, draw: Draw) -> Sample:
         """See `Sampled`; a room without a clear path is passed over: nothing is wrong with the data.
