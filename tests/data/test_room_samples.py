@@ -78,6 +78,11 @@ def test_pictures_alone_are_those_that_come_with_depth():
     assert torch.equal(render_images(room, 40), render_rooms([room], 40).images[0])
 
 
+def test_a_span_may_be_a_list():
+    """As a YAML file has it."""
+    assert content(source_of(span=[0.4, 0.5]).sample(DRAW)) == content(source_of(span=(0.4, 0.5)).sample(DRAW))
+
+
 def test_the_length_of_the_walks():
     """Drawn for each room from the whole range; the cameras are those of a walk of this length."""
     source = source_of(span=(0.2, 0.6))

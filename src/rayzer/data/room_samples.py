@@ -64,7 +64,7 @@ class RoomSamples:
             raise InputError(f"rooms: rooms = {rooms}: expected 1 to {len(TRAINING_SEEDS):,}, or none for no limit")
         self.views, self.image_size, self.cameras = views, image_size, cameras
         self.quality: Quality = quality
-        self.span, self.rooms = span, rooms
+        self.span, self.rooms = (float(span[0]), float(span[1])), rooms
         self.frames = 1 + max(views.config.start_distance[1], views.config.end_distance[1])
         draw_patterns()
 
