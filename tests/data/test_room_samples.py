@@ -8,6 +8,7 @@ from rayzer.data.dataset import ATTEMPTS, Draw, SampleStream
 from rayzer.data.loader import training_batches
 from rayzer.data.mixture import Mixture
 from rayzer.data.room_samples import SPAN, TRAINING_SEEDS, RoomSamples, video
+from rayzer.data.synthetic import rooms
 from rayzer.data.synthetic.camera_paths import NoClearPath
 from rayzer.data.synthetic.rooms import compose, render_images, render_room, render_rooms
 from rayzer.data.synthetic.rooms_v1.definition import PAIRS, ROOMS, SPANS, pair_seed, room_seed
@@ -77,6 +78,11 @@ def test_pictures_alone_are_those_that_come_with_depth():
     assert torch.equal(render_images(room, 40), render_rooms([room], 40).images[0])
 
 
+def test_a_span_may_be_a_list():
+    """As a YAML file has it."""
+    assert content(source_of(span=[0.4, 0.5]).sample(DRAW)) == content(source_of(span=(0.4, 0.5)).sample(DRAW))
+
+
 def test_the_length_of_the_walks():
     """Drawn for each room from the whole range; the cameras are those of a walk of this length."""
     source = source_of(span=(0.2, 0.6))
@@ -116,6 +122,18 @@ def test_workers_processes_and_resuming_change_nothing():
     second = batches_of(source_of(), range(4), rank=1, world_size=2)
     assert [scenes for scenes, *_ in second] == [scenes[1:] for scenes, *_ in straight]
     assert [images for *_, images in second] == [images[1:] for *_, images in straight]
+
+
+def test_patterns_are_drawn_before_workers_start_and_as_in_them(monkeypatch):
+    threads = []
+    monkeypatch.setattr(rooms, "atlas", lambda pictures, device: threads.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        source_of()
+    finally:
+        torch.set_num_threads(before)
+    assert threads == [1]
 
 
 def test_the_source_is_small_to_send():

@@ -14,8 +14,7 @@ import torch
 from rayzer.data.dataset import ATTEMPTS, CameraUse, Draw, Sample, scene_at
 from rayzer.data.randomness import random_stream
 from rayzer.data.synthetic.camera_paths import NoClearPath
-from rayzer.data.synthetic.rooms import ComposedRoom, Quality, compose, render_images
-from rayzer.data.synthetic.tiles import atlas
+from rayzer.data.synthetic.rooms import ComposedRoom, Quality, compose, draw_patterns, render_images
 from rayzer.data.synthetic.writing import MAX_SEED, with_views
 from rayzer.data.view_sampling import ViewSampler, in_frame_order
 from rayzer.data.views import to_uint8
@@ -67,9 +66,9 @@ class RoomSamples:
             raise InputError(f"rooms: rooms = {rooms}: expected 1 to {len(seeds):,}, or none for no limit")
         self.views, self.image_size, self.cameras = views, image_size, cameras
         self.quality: Quality = quality
-        self.span, self.rooms, self.seeds = span, rooms, seeds
+        self.span, self.rooms, self.seeds = (float(span[0]), float(span[1])), rooms, seeds
         self.frames = 1 + max(views.config.start_distance[1], views.config.end_distance[1])
-        atlas(None, torch.device("cpu"))  # drawn here, which takes a second, workers that are forked need not draw it
+        draw_patterns()
 
     def sample(self, draw: Draw) -> Sample:
         """See `Sampled`; a room without a clear path is passed over: nothing is wrong with the data.

@@ -17,7 +17,7 @@ from rayzer.data.synthetic.composition import compose_room
 from rayzer.data.synthetic.culling import dot
 from rayzer.data.synthetic.records import TensorRecord
 from rayzer.data.synthetic.shading import Room, radiance, tone_mapped
-from rayzer.data.synthetic.tiles import PictureSet, tile_number
+from rayzer.data.synthetic.tiles import PictureSet, atlas, tile_number
 from rayzer.geometry.cameras import Cameras
 from rayzer.geometry.precision import outside_autocast
 
@@ -77,6 +77,12 @@ def _on_one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@_on_one_thread()  # like all rendering: sums over several threads could round a texel otherwise
+def draw_patterns() -> None:
+    """Draw all patterns now, which takes a second, so that processes that are forked later need not do it again."""
+    atlas(None, torch.device("cpu"))
 
 
 @_on_one_thread()
