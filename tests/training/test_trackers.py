@@ -171,7 +171,7 @@ def test_the_oldest_calls_go_when_a_tracker_is_too_slow(gate, monkeypatch, caplo
     gate.set()
     background.close()
     assert [call[1] for call in tracker.calls[:-1]] == [0, 7, 8, 9, 10, 11]
-    assert caplog.messages == ["slow: too slow for this run; 6 points and pictures are not shown"]
+    assert caplog.messages == ["slow: too slow for this run; 6 updates not shown"]
 
 
 def test_few_pictures_wait(gate, monkeypatch):

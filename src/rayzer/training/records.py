@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from rayzer.errors import InputError
+from rayzer.errors import InputError, counted
 from rayzer.files import output_file
 
 Value = float | int | str | bool | None
@@ -112,7 +112,8 @@ class _Lines:
         with self._lock:
             self._write_waiting()
             if self._waiting:
-                log.warning("%s: the last %d lines could not be written and are lost", self.path, len(self._waiting))
+                lost = counted(len(self._waiting), "line")
+                log.warning("%s: could not be written to the end; %s lost", self.path, lost)
 
     def _write_waiting(self) -> None:
         try:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from rayzer.errors import InputError, one_line
+from rayzer.errors import InputError, counted, one_line
 from rayzer.files import output_file
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class InBackground:
         if self._thread.is_alive():
             self._stop("does not answer at the end of the run")
         elif self.dropped:
-            log.warning("%s: too slow for this run; %d points and pictures are not shown", self.name, self.dropped)
+            log.warning("%s: too slow for this run; %s not shown", self.name, counted(self.dropped, "update"))
         return not self._thread.is_alive()
 
     def _work(self, make: Callable[[], Tracker]) -> None:
