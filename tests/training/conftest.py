@@ -1,7 +1,5 @@
 """A tiny run, and what tests of training have in common."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -121,7 +121,8 @@ class Checkpoints:
             ENVIRONMENT: _json({**environment, "time": datetime.now(UTC).isoformat(timespec="seconds")}),
         }
         if state.is_sharded and self._group is None:
-            self._group = dist.new_group(backend="gloo")  # the writers' own: training uses the other meanwhile
+            # The writers' own: training uses the other meanwhile.
+            self._group = cast(dist.ProcessGroup, dist.new_group(backend="gloo"))
         best = None if state.best is None else state.best.step
         if self.world.is_first or state.is_sharded:
             self._writing = self._writer.submit(self._write, state.step, files, texts, best)
@@ -218,7 +219,7 @@ class HostCopies:
     def __init__(self) -> None:
         self._pinned: dict[tuple[str, str], Tensor] = {}
         self._stream: torch.cuda.Stream | None = None
-        self._done: torch.cuda.Event | None = None
+        self._done: torch.Event | None = None
 
     def copy(self, tensors: Iterable[tuple[str, str, Tensor]]) -> dict[str, dict[str, Tensor]]:
         """Begin to copy (file, name, tensor); `wait` before the copies, by file and name, are read."""

@@ -16,6 +16,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import distributed_c10d
+from torch.distributed.distributed_c10d import Store
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
@@ -132,9 +134,9 @@ def _join(rank: int, size: int, device: torch.device, config: ProcessConfig) -> 
         ) from None
 
 
-def _own_connection() -> dist.Store:
+def _own_connection() -> Store:
     """To the store that the processes met at; a call on another connection may wait there for long."""
-    store = dist.distributed_c10d._get_default_store().clone()
+    store = distributed_c10d._get_default_store().clone()
     store.set_timeout(timedelta(seconds=STORE_S))
     return store
 
@@ -183,7 +185,8 @@ def distribute(model: nn.Module, world: World, config: ProcessConfig) -> nn.Modu
     for stack in [module for module in model.modules() if isinstance(module, Transformer)]:
         for block in stack.blocks:
             fully_shard(block)
-    return fully_shard(model)
+    fully_shard(model)
+    return model
 
 
 @contextmanager
@@ -208,7 +211,7 @@ class Watchdog:
 
     rank: int
     size: int
-    store: dist.Store
+    store: Store
     timeout_s: float
     _place: tuple[int, str] = (-1, "start")
     _since: float = field(default_factory=time.monotonic)

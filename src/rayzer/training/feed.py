@@ -111,7 +111,7 @@ class Feed:
         self.bad_data, self.report = bad_data, report
         self.waited_s = 0.0
         self.scenes: list[str] = []
-        self.last: Batch | None = None
+        self.last: Batch  # there is one after the first step
         self.share = stream.batch_size // world.size
         self.at_once = min(config.samples_at_once, self.share) if self.share else 1
         self._batches: Iterator[Batch] | None = None

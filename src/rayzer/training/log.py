@@ -88,13 +88,13 @@ class FirstLog(RunLog):
 
     def __init__(self, folder: Path, config: RunConfig, trainer: Trainer, first_step: int, report: Report):
         self.folder, self.report = folder, report
-        self.steps = config.training.steps
+        self.batch_size = config.training.batch_size
         self._metrics = StepRecords(folder / "metrics.jsonl", first_step)
         self._timing = StepRecords(folder / "timing.jsonl", first_step)
         self._validation = StepRecords(folder / "validation.jsonl", first_step + 1)
         self._trackers = Trackers(_trackers(folder, config, first_step, report))
         self._speed = SpeedMeter(config, trainer.world)
-        self._line = StatusLine(self.steps, first_step)
+        self._line = StatusLine(config.training.steps, first_step)
         if self._metrics.lost:
             report("metrics lost", steps=self._metrics.lost)
 
@@ -102,8 +102,8 @@ class FirstLog(RunLog):
         """See `RunLog`."""
         values = {
             **result.values,
-            "learning_rate": result.learning_rate,
-            "gradient_norm": result.gradient_norm,
+            "lr": result.learning_rate,
+            "grad_norm": result.gradient_norm,
             "skipped": result.skipped,
             "replaced": result.replaced,
         }
@@ -111,7 +111,7 @@ class FirstLog(RunLog):
         self._metrics.write(step, values)
         self._timing.write(step, speed)
         self._trackers.scalars(step, {**values, **{f"speed/{name}": value for name, value in speed.items()}})
-        self._line.update(step, {**values, **speed})
+        self._line.update(step, {**values, **speed, "scenes": self.batch_size})
 
     def not_finite(self, step: int, ranks: tuple[int, ...], scenes: str) -> None:
         """See `RunLog`."""

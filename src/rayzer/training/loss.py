@@ -68,8 +68,8 @@ class TrainingLoss(nn.Module):
         """The same on a device; on a GPU the large frozen network is laid out as convolutions there like it."""
         self.to(device)
         if device.type == "cuda" and "perceptual" in self.terms:
-            dtype = torch.bfloat16 if bf16 else torch.float32
-            self.terms["perceptual"].to(dtype=dtype, memory_format=torch.channels_last)
+            network = self.terms["perceptual"].to(torch.bfloat16 if bf16 else torch.float32)
+            network.to(memory_format=torch.channels_last)
         return self
 
     def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from rayzer.errors import InputError
 from rayzer.model.transformer import Transformer
@@ -27,7 +28,7 @@ class Optimizer:
         named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         matrices = _matrices(model) if config.kind == "muon" else set()
         rest = [p for p in named.values() if p not in matrices]
-        self.names = {p: name for name, p in named.items()}
+        self.names: dict[Tensor, str] = {p: name for name, p in named.items()}
         self.parts: list[torch.optim.Optimizer] = [_adamw(rest, config)] if rest else []
         if matrices:
             self.parts.append(_muon([p for p in named.values() if p in matrices], config))
@@ -130,4 +131,4 @@ def update_average(average: dict[str, Tensor], model: nn.Module, decay: float, u
     """
     decay = min(decay, (1 + updates) / (10 + updates))
     weights = dict(model.named_parameters())
-    torch._foreach_lerp_(list(average.values()), [weights[name].detach() for name in average], 1 - decay)
+    get_ema_multi_avg_fn(decay)(list(average.values()), [weights[name].detach() for name in average], updates)

@@ -143,7 +143,7 @@ def _fill(tensors: Mapping[str, Tensor], path: Path) -> None:
             if stored.shape != value.shape:
                 raise InputError(f"{path}: {name} is {list(stored.shape)} but should be {list(value.shape)}")
             if isinstance(value, DTensor):
-                value.to_local().copy_(_placed(stored, value).to_local())
+                value.copy_(_placed(stored, value))
             else:
                 value.copy_(stored)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from signal import Signals
 
 from rayzer.errors import RunError
 from rayzer.model.weights import ModelConfig
@@ -62,7 +63,7 @@ def _loop(run: Run, interruption: Interruption) -> int:
         if _due(run, recipe.checkpoint_every) or signal:
             _save(run)
     run.checkpoints.finish(state.step)
-    return EXIT_CODES[signal] if state.step < recipe.steps else 0
+    return EXIT_CODES[Signals(signal)] if state.step < recipe.steps else 0
 
 
 def _due(run: Run, every: int) -> bool:
@@ -104,6 +105,7 @@ def _save(run: Run) -> None:
 
 def _validate(run: Run) -> None:
     """Score held-out samples; the checkpoint of the best score is kept."""
+    assert run.validation is not None
     scores = run.validation.score(run.trainer, run.state)
     run.log.validation(run.state.step, scores)
     if run.state.best is None or scores["psnr"] > run.state.best.psnr_db:
