@@ -67,7 +67,7 @@ def test_metrics_have_every_step_once(tiny):
     run(config)
     metrics = lines(folder_of(config) / "metrics.jsonl")
     assert [line["step"] for line in metrics] == list(range(6))
-    assert {"loss", "mse", "psnr", "learning_rate", "gradient_norm", "skipped", "focal_mean"} <= set(metrics[0])
+    assert {"loss", "mse", "psnr", "lr", "grad_norm", "skipped", "focal_mean"} <= set(metrics[0])
     assert [line["step"] for line in lines(folder_of(config) / "timing.jsonl")] == list(range(6))
 
 

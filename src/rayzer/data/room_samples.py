@@ -26,6 +26,7 @@ TRAINING_SEEDS, VALIDATION_SEEDS = range(MAX_SEED // 2, MAX_SEED // 4 * 3), rang
 makes with a `--seed` below 2**38 (pairs of seed s are made of the rooms 2s and 2s + 1), and below all benchmarks'."""
 
 SPAN = (0.25, 1.0)  # from the shortest to the longest walks of rooms-v1
+MOST_ROOMS = 10**6  # if their number is limited: every process keeps the order of two epochs, 8 bytes a room
 RECENT_ROOMS = 128  # composed, a room takes about 50 kB, and 40 ms
 
 
@@ -62,8 +63,8 @@ class RoomSamples:
             raise InputError(f"rooms: image_size = {image_size}: expected 8 to 4096")
         if not 0 <= span[0] <= span[1] <= 4:
             raise InputError(f"rooms: span = {list(span)}: must be [shortest, longest], both in 0 to 4")
-        if rooms is not None and not 1 <= rooms <= len(seeds):
-            raise InputError(f"rooms: rooms = {rooms}: expected 1 to {len(seeds):,}, or none for no limit")
+        if rooms is not None and not 1 <= rooms <= MOST_ROOMS:
+            raise InputError(f"rooms: rooms = {rooms}: expected 1 to {MOST_ROOMS:,}, or none for no limit")
         self.views, self.image_size, self.cameras = views, image_size, cameras
         self.quality: Quality = quality
         self.span, self.rooms, self.seeds = (float(span[0]), float(span[1])), rooms, seeds
