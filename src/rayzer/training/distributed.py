@@ -166,7 +166,7 @@ def cpu_threads(world: World, workers: int) -> Iterator[None]:
     before = torch.get_num_threads()
     if world.device.type == "cpu":
         here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        torch.set_num_threads(max(1, available_cpus() // here - workers))
+        torch.set_num_threads(max(1, min(before, available_cpus() // here - workers)))
     try:
         yield
     finally:
