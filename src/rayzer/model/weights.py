@@ -195,20 +195,21 @@ def resolve_config(config: str | Path | ModelConfig) -> ModelConfig:
 
 def _verified_weights(folder: Path) -> str:
     """The file with the weights, after comparing it and the configuration with the checksums written with them."""
-    known = read_manifest(folder) if (folder / MANIFEST).is_file() else _read_checksums(folder)
+    listing = MANIFEST if (folder / MANIFEST).is_file() else CHECKSUMS
+    known = read_manifest(folder) if listing == MANIFEST else _read_checksums(folder)
     weights = AVERAGE if AVERAGE in known else WEIGHTS
-    missing = [name for name in (CONFIG, weights) if not (folder / name).is_file()]
+    missing = [name for name in (CONFIG, weights, listing) if not (folder / name).is_file()]
     if missing:
         raise InputError(f"{folder}: not a rayzer checkpoint folder, {', '.join(missing)} missing")
     for name in (CONFIG, weights):
         if file_sha256(folder / name) != known.get(name):
-            raise InputError(f"{folder / name}: does not match its checksum; copy or download the folder again")
+            raise InputError(f"{folder / name}: does not match {listing}; copy or download the folder again")
     return weights
 
 
 def _read_checksums(folder: Path) -> dict[str, str]:
     if not (folder / CHECKSUMS).is_file():
-        raise InputError(f"{folder}: not a rayzer checkpoint folder, {CHECKSUMS} missing")
+        return {}
     lines = (folder / CHECKSUMS).read_text(encoding="utf-8", errors="replace").splitlines()
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
