@@ -85,10 +85,18 @@ def initialise(model: Model, source: str | Path) -> None:
     loaded = _load_folder(path, None) if path.is_dir() else _load_reference(path, model.config)
     mine, theirs = dataclasses.asdict(model.config), dataclasses.asdict(loaded.config)
     keys = sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
-    other = [f"model.{key}" for key in keys if key not in FREE_KEYS]
+    free = FREE_KEYS | ({"position_code"} if _one_code(model.config) and _one_code(loaded.config) else set())
+    other = [f"model.{key}" for key in keys if key not in free]
     if kind_of(model.config) != kind_of(loaded.config) or other:
         raise InputError(f"{source}: its weights are of another model: {', '.join(other) or 'another kind'} differs")
     model.load_state_dict(loaded.state_dict())
+
+
+def _one_code(config: ModelConfig) -> bool:
+    """Whether "row_column" and "reference" name one position code: they do where pictures are square."""
+    return isinstance(config, RayZerConfig) and (
+        config.image_height == config.image_width and config.position_code != "none"
+    )
 
 
 def save_model(model: Model, folder: str | Path, overwrite: bool = False) -> None:
