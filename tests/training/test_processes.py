@@ -104,9 +104,9 @@ def events(folder):
     return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("then", ["ddp", "fsdp"])
-def test_sharded_checkpoints_are_resumed_by_any_number_of_processes(tmp_path, then):
-    options = ["training.optimizer.kind=adamw", "training.batch_size=4"]
+@pytest.mark.parametrize(("kind", "then"), [("adamw", "ddp"), ("muon", "fsdp")])
+def test_sharded_checkpoints_are_resumed_by_any_number_of_processes(tmp_path, kind, then):
+    options = [f"training.optimizer.kind={kind}", "training.batch_size=4"]
     stop, sharded = "training.checkpoint_every=3", "training.processes.sharding=fsdp"
     whole = tmp_path / "whole"
     assert run(whole, 2, *options)[0] == [0, 0]
