@@ -1,6 +1,7 @@
 import json
 import logging
 import multiprocessing
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -70,8 +71,8 @@ def content(batch):
     return [(name, *(part.tolist() for part in numbers), images.numpy().tobytes()) for name, *numbers, images in parts]
 
 
-def run(stream, steps, workers=0, **ranks):
-    return [content(batch) for batch in training_batches(stream, steps, workers, **ranks)]
+def run(stream, steps, workers=0, **options):
+    return [content(batch) for batch in training_batches(stream, steps, workers, **options)]
 
 
 def test_a_sample_is_what_it_says(data_set):
@@ -158,6 +159,48 @@ def test_a_process_that_is_none(data_set, rank):
 def test_slots_of_a_process():
     assert list(StepSampler(range(5, 7), range(2, 4))) == [[(5, 2), (5, 3)], [(6, 2), (6, 3)]]
     assert len(StepSampler(range(5, 7), range(2, 4))) == 2
+
+
+def test_slots_of_micro_batches():
+    sampler = StepSampler(range(5, 7), range(3, 8), 2)
+    parts = [[3, 4], [5, 6], [7]]
+    assert list(sampler) == [[(step, slot) for slot in part] for step in (5, 6) for part in parts]
+    assert len(sampler) == 6
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("samples_at_once", "sizes"), [(1, [1, 1, 1, 1]), (3, [3, 1]), (4, [4]), (9, [4])])
+def test_micro_batches_are_parts_of_the_batch(data_set, straight, workers, samples_at_once, sizes):
+    batches = run(stream_of(data_set), range(6), workers, samples_at_once=samples_at_once)
+    assert [len(batch) for batch in batches] == 6 * sizes
+    steps = [batches[first : first + len(sizes)] for first in range(0, len(batches), len(sizes))]
+    assert [[sample for batch in step for sample in batch] for step in steps] == straight
+
+
+def test_micro_batches_of_a_process(data_set, straight):
+    batches = run(stream_of(data_set), range(6), rank=1, world_size=2, samples_at_once=1)
+    assert batches == [[sample] for batch in straight for sample in batch[2:]]
+
+
+def test_micro_batches_of_nothing(data_set):
+    with pytest.raises(ValueError, match="batches of 0 samples"):
+        training_batches(stream_of(data_set), range(1), 0, samples_at_once=0)
+
+
+class Slow:
+    def sample(self, draw):
+        time.sleep(1.5)
+        raise InputError("too late")
+
+
+def test_a_hung_worker_ends_the_wait():
+    batches = training_batches(SampleStream(Slow(), VIEWS, 0, 1), range(1), 1, timeout_s=0.2)
+    with pytest.raises(RuntimeError, match="timed out"):
+        next(batches)
+
+
+def test_no_workers_do_not_hang(data_set, straight):
+    assert run(stream_of(data_set), range(2), timeout_s=0.5) == straight[:2]
 
 
 class Threads:

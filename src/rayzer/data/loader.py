@@ -93,21 +93,24 @@ def _stacked(images: Sequence[Tensor]) -> Tensor:
 
 
 class StepSampler(Sampler[list[tuple[int, int]]]):
-    """The (step, slot) pairs of one process, a list for every step.
+    """The (step, slot) pairs of one process: a list for every micro-batch, slots in order, step after step.
 
     Args:
         steps: from the step at which the run starts or resumes.
-        slots: this process's part of the global batch.
+        slots: this process's part of the global batch, at least one.
+        samples_at_once: most samples of a micro-batch, at least 1 (a step's last may be smaller); None for all slots.
     """
 
-    def __init__(self, steps: range, slots: range):
-        self.steps, self.slots = steps, slots
+    def __init__(self, steps: range, slots: range, samples_at_once: int | None = None):
+        at_once = len(slots) if samples_at_once is None else samples_at_once
+        self.steps = steps
+        self.parts = [slots[first : first + at_once] for first in range(0, len(slots), at_once)]
 
     def __len__(self) -> int:
-        return len(self.steps)
+        return len(self.steps) * len(self.parts)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return ([(step, slot) for slot in self.slots] for step in self.steps)
+        return ([(step, slot) for slot in part] for step in self.steps for part in self.parts)
 
 
 def training_batches(
@@ -117,8 +120,10 @@ def training_batches(
     rank: int = 0,
     world_size: int = 1,
     start_method: str | None = None,
+    samples_at_once: int | None = None,
+    timeout_s: float = 0,
 ) -> Iterator[Batch]:
-    """The batches of one process, one for every step; the same whatever the number of workers.
+    """The batches of one process, one or several for every step; the same whatever the number of workers.
 
     Workers stay for the whole run; torch gives each one thread. Batches are pinned where there is a GPU.
 
@@ -128,13 +133,19 @@ def training_batches(
         workers: processes that decode; 0 to decode in this one.
         rank, world_size: which of how many processes this is; each takes an equal part of every global batch.
         start_method: "fork", "spawn" or "forkserver"; None for Python's default.
+        samples_at_once: most samples of a batch: a process's part of a step comes in as many consecutive ones as it
+            takes, of which the last may be smaller; None for the whole part in one.
+        timeout_s: how long to wait for a batch of the workers before giving them up for hung; 0 for ever.
 
     Raises:
-        ValueError: if there is no such rank.
+        ValueError: if there is no such rank, or `samples_at_once` is less than 1.
         InputError: if the batch cannot be shared out equally (at once), or no sample can be made (by the iterator).
+        RuntimeError: if a worker died, or none answered in time (by the iterator).
     """
     if not 0 <= rank < world_size:
         raise ValueError(f"rank {rank} of {world_size} processes")
+    if samples_at_once is not None and samples_at_once < 1:
+        raise ValueError(f"batches of {samples_at_once} samples")
     if stream.batch_size % world_size:
         raise InputError(
             f"a batch of {stream.batch_size} cannot be shared out equally to {world_size} processes; change either"
@@ -142,8 +153,9 @@ def training_batches(
     share = stream.batch_size // world_size
     loader = DataLoader(
         stream,
-        batch_sampler=StepSampler(steps, range(rank * share, (rank + 1) * share)),
+        batch_sampler=StepSampler(steps, range(rank * share, (rank + 1) * share), samples_at_once),
         num_workers=workers,
+        timeout=timeout_s if workers else 0,
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
         multiprocessing_context=start_method if workers else None,
