@@ -10,6 +10,13 @@ class InputError(ValueError):
     """
 
 
+class RunError(RuntimeError):
+    """A long run had to end, though nothing that the user gave was wrong; the message says why and how to go on.
+
+    The command line prints the message as one plain line and exits with code 1.
+    """
+
+
 def seen_from(folder: object, message: str) -> str:
     """The message with paths below `folder` as they are seen from there."""
     return re.sub(rf"(?<![^\s'\"(]){re.escape(str(folder))}[/\\]", "", message)

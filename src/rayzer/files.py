@@ -134,14 +134,20 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str
     Tensors are copied, because the library refuses those that share memory.
     """
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
 
     copies = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()
     }
+    write_tensors(copies, path, metadata)
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """As `save_tensors`, of contiguous tensors on the CPU that share no memory: without copying them."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
     try:
-        save_file(copies, path, metadata)
+        save_file(tensors, path, metadata)
     except SafetensorError as error:  # what the library makes of a full disk
         raise OSError(str(error)) from error
     path.chmod(0o644)

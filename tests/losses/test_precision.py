@@ -153,7 +153,7 @@ def test_building_draws_no_random_numbers(narrow_vgg19, narrow_lpips):
 def test_on_a_gpu(loss, pair):
     """TF32, which PyTorch allows convolutions by default, does not reach SSIM; bfloat16 stays near float32."""
     expected = value_and_gradient(loss, *pair())
-    tolerance = 1e-5 if isinstance(loss, StructuralLoss) else 0.01
+    tolerance = 1e-4 if isinstance(loss, StructuralLoss) else 0.01
     on_gpu = fast(loss.cuda())
     prediction, target = (x.cuda() for x in pair())
     for module in (on_gpu, torch.compile(on_gpu, fullgraph=True)):

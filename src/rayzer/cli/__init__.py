@@ -13,7 +13,8 @@ import click
 
 from rayzer.cli.bench import bench
 from rayzer.cli.data import PATH, data, overwrite_option
-from rayzer.errors import InputError, one_line
+from rayzer.cli.train import train
+from rayzer.errors import InputError, RunError, one_line
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +35,7 @@ def app() -> None:
 
 app.add_command(data)
 app.add_command(bench)
+app.add_command(train)
 
 
 @app.command()
@@ -178,7 +180,10 @@ def _load(checkpoint: str | None, config: str | ModelConfig | None, device: torc
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0, 2 for a mistake of the user, 130 when interrupted, 143 when terminated."""
+    """Run the command line and exit.
+
+    With 0; 1 if a run had to end; 2 for a mistake of the user; 130 when interrupted, 143 when terminated.
+    """
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("rayzer").setLevel(logging.INFO)
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries are not the user's business
@@ -199,6 +204,9 @@ def _run(arguments: list[str] | None) -> int:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
         print(f"rayzer: {one_line(message)}", file=sys.stderr)
         return 2
+    except RunError as error:
+        print(f"rayzer: {one_line(str(error))}", file=sys.stderr)
+        return 1
     except (KeyboardInterrupt, click.Abort):
         print("\nrayzer: interrupted", file=sys.stderr)
         return 130

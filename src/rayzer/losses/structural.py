@@ -64,5 +64,6 @@ def _blur(x: Tensor) -> Tensor:
     offset = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
     kernel = torch.exp(-(offset**2) / (2 * SIGMA**2))
     kernel = (kernel / kernel.sum()).expand(x.shape[1], 1, 1, WINDOW)
-    rows = F.conv2d(x, kernel, groups=x.shape[1])
+    # contiguous: for channels-last pictures PyTorch asks cuDNN, which may round to TF32; variances would not survive it
+    rows = F.conv2d(x.contiguous(), kernel, groups=x.shape[1])
     return F.conv2d(rows, kernel.mT, groups=x.shape[1])

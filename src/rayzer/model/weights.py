@@ -1,7 +1,8 @@
 """Saving and loading models: our checkpoint folder, the hub, and reference `.pt` files.
 
-Our format is a folder: `config.json`, `model.safetensors` and `SHA256SUMS` (which `sha256sum -c` understands).
-Nothing is ever unpickled freely.
+Our format is a folder: `config.json`, `model.safetensors` and `SHA256SUMS` (which `sha256sum -c` understands). A
+checkpoint of a training run (`step-00000004/`) is read as well: its checksums are in `manifest.json`, and where it has
+a moving average of the weights (`ema.safetensors`), that is what is loaded. Nothing is ever unpickled freely.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor
 from rayzer.errors import InputError
 from rayzer.files import exists, file_sha256, output_file, output_folder, read_tensors, save_tensors
 from rayzer.model.lvsm import LVSM, LVSMConfig
+from rayzer.model.manifest import MANIFEST, read_manifest
 from rayzer.model.rayzer import RayZer, RayZerConfig
 from rayzer.model.reference_names import from_reference, reference_name_of, to_reference
 from rayzer.strict import build
@@ -30,7 +32,9 @@ Model = RayZer | LVSM
 
 KINDS: dict[str, tuple[type, type]] = {"rayzer": (RayZerConfig, RayZer), "lvsm": (LVSMConfig, LVSM)}
 CONFIG, WEIGHTS, CHECKSUMS = "config.json", "model.safetensors", "SHA256SUMS"
+AVERAGE = "ema.safetensors"  # in the checkpoints of a training run
 FORMAT_VERSION = 1
+FREE_KEYS = {"image_height", "image_width", "context_views", "target_views", "block_init"}  # weights fit all the same
 
 log = logging.getLogger("rayzer")
 
@@ -51,8 +55,8 @@ def load_model(
     """Load a model in eval mode; its parameters require gradients.
 
     Args:
-        source: our checkpoint folder, a reference `.pt` file, or an id on the Hugging Face hub ("owner/name", or
-            "owner/name/file.pt" where a repository holds several files).
+        source: our checkpoint folder, that of a training run (`step-*`), a reference `.pt` file, or an id on the
+            Hugging Face hub ("owner/name", or "owner/name/file.pt" where a repository holds several files).
         config: for a reference `.pt` file its YAML file or the name of a preset (it holds none itself); not needed
             for our folders.
         device: where to put it.
@@ -65,6 +69,26 @@ def load_model(
         path = _from_hub(str(source))
     model = _load_folder(path, config) if path.is_dir() else _load_reference(path, config)
     return model.to(device).eval()
+
+
+def initialise(model: Model, source: str | Path) -> None:
+    """Give a model the weights of a source, as `load_model` takes them; a reference file needs no configuration here.
+
+    Numbers and sizes of views may differ: weights do not depend on them.
+
+    Raises:
+        InputError: if the source is missing or damaged, or its weights are those of another model.
+    """
+    path = Path(source)
+    if not exists(path):
+        path = _from_hub(str(source))
+    loaded = _load_folder(path, None) if path.is_dir() else _load_reference(path, model.config)
+    mine, theirs = dataclasses.asdict(model.config), dataclasses.asdict(loaded.config)
+    keys = sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
+    other = [f"model.{key}" for key in keys if key not in FREE_KEYS]
+    if kind_of(model.config) != kind_of(loaded.config) or other:
+        raise InputError(f"{source}: its weights are of another model: {', '.join(other) or 'another kind'} differs")
+    model.load_state_dict(loaded.state_dict())
 
 
 def save_model(model: Model, folder: str | Path, overwrite: bool = False) -> None:
@@ -121,25 +145,29 @@ def fingerprint(model: Model) -> str:
 
 
 def _write_folder(model: Model, folder: Path) -> None:
-    header = {"format": "rayzer", "version": FORMAT_VERSION, "kind": kind_of(model.config)}
-    text = json.dumps({**header, "model": dataclasses.asdict(model.config)}, indent=2)
-    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+    (folder / CONFIG).write_text(config_text(model.config), encoding="utf-8")
     save_tensors(model.state_dict(), folder / WEIGHTS)
     sums = [f"{file_sha256(folder / name)}  {name}\n" for name in (CONFIG, WEIGHTS)]
     (folder / CHECKSUMS).write_text("".join(sums), encoding="utf-8")
 
 
+def config_text(config: ModelConfig) -> str:
+    """The content of a checkpoint folder's `config.json`."""
+    header = {"format": "rayzer", "version": FORMAT_VERSION, "kind": kind_of(config)}
+    return json.dumps({**header, "model": dataclasses.asdict(config)}, indent=2) + "\n"
+
+
 def _load_folder(folder: Path, config: str | Path | ModelConfig | None) -> Model:
-    _verify(folder)
+    weights = folder / _verified_weights(folder)
     own = read_config(folder / CONFIG)
     if config is not None:
         _refuse_difference(own, resolve_config(config), folder)
     model = _empty(own)
     try:
-        state = load_file(folder / WEIGHTS)
+        state = load_file(weights)
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{folder / WEIGHTS}: damaged ({error}); copy or download it again") from None
-    _load_strictly(model, state, folder / WEIGHTS)
+        raise InputError(f"{weights}: damaged ({error}); copy or download it again") from None
+    _load_strictly(model, state, weights)
     return model
 
 
@@ -165,16 +193,24 @@ def resolve_config(config: str | Path | ModelConfig) -> ModelConfig:
     return load_config(str(config)).model
 
 
-def _verify(folder: Path) -> None:
-    """Compare every file with the checksums that were written with it."""
-    missing = [name for name in (CONFIG, WEIGHTS, CHECKSUMS) if not (folder / name).is_file()]
+def _verified_weights(folder: Path) -> str:
+    """The file with the weights, after comparing it and the configuration with the checksums written with them."""
+    known = read_manifest(folder) if (folder / MANIFEST).is_file() else _read_checksums(folder)
+    weights = AVERAGE if AVERAGE in known else WEIGHTS
+    missing = [name for name in (CONFIG, weights) if not (folder / name).is_file()]
     if missing:
         raise InputError(f"{folder}: not a rayzer checkpoint folder, {', '.join(missing)} missing")
+    for name in (CONFIG, weights):
+        if file_sha256(folder / name) != known.get(name):
+            raise InputError(f"{folder / name}: does not match its checksum; copy or download the folder again")
+    return weights
+
+
+def _read_checksums(folder: Path) -> dict[str, str]:
+    if not (folder / CHECKSUMS).is_file():
+        raise InputError(f"{folder}: not a rayzer checkpoint folder, {CHECKSUMS} missing")
     lines = (folder / CHECKSUMS).read_text(encoding="utf-8", errors="replace").splitlines()
-    expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    for name in (CONFIG, WEIGHTS):
-        if file_sha256(folder / name) != expected.get(name):
-            raise InputError(f"{folder / name}: does not match {CHECKSUMS}; copy or download the folder again")
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def _refuse_difference(own: ModelConfig, given: ModelConfig, folder: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rayzer.data.synthetic.batching import together
 from rayzer.data.synthetic.casting import Rays, clearance, nearest
+from rayzer.data.synthetic.records import TensorRecord
 from rayzer.data.synthetic.shading import Room
 from rayzer.geometry.cameras import Cameras, rigid
 
@@ -23,8 +24,12 @@ _LOOKS = 3  # poses of a path that are judged by what they see
 _LOOK_PX = 8
 
 
+class NoClearPath(RuntimeError):
+    """No path keeps clear of everything: the rooms are too full, or the span is too long."""
+
+
 @dataclass(frozen=True, eq=False)
-class PathFamily:
+class PathFamily(TensorRecord):
     """`c` candidate paths, each a function of the time in [0, 1]; angles in radians, lengths in metres.
 
     The camera swings by `sweep` around `pivot` at `radius` (changing by `zoom` on the way) and looks at
@@ -41,6 +46,10 @@ class PathFamily:
     height: Tensor
     rise: Tensor
     sway: Tensor
+
+    def __getitem__(self, candidates: Tensor) -> PathFamily:
+        """Some of the paths, by their numbers."""
+        return self.map(lambda value: value[candidates])
 
     def poses(self, times: Tensor) -> Tensor:
         """`world_from_camera` [c, t, 4, 4] at `times` [t] in [0, 1]."""
@@ -72,7 +81,7 @@ def camera_path(rooms: Sequence[Room], seed: int, views: int, span: float) -> Ca
             at 0 only the hands shake.
 
     Raises:
-        RuntimeError: if no path keeps clear of everything (the rooms are too full, or the span too long).
+        NoClearPath: if no path keeps clear of everything.
     """
     rng = np.random.default_rng([seed, 1])
     focal = float(rng.uniform(*FOCALS))
@@ -84,9 +93,9 @@ def camera_path(rooms: Sequence[Room], seed: int, views: int, span: float) -> Ca
         if clear.any():
             looks = family.poses(_times(_LOOKS))[clear]
             best = torch.stack([_interest(room, looks, focal) for room in rooms]).amin(0).argmax()
-            poses = family.poses(_times(views))[clear][best]
+            poses = family[clear.nonzero()[best]].poses(_times(views))[0]
             return Cameras(poses, torch.tensor([focal, focal, 0.5, 0.5], dtype=torch.float64).expand(views, 4).clone())
-    raise RuntimeError(f"no camera path of span {span} keeps clear of the things in room {seed}")
+    raise NoClearPath(f"no camera path of span {span} keeps clear of the things in room {seed}")
 
 
 def _times(count: int) -> Tensor:

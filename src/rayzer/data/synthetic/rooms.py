@@ -17,7 +17,7 @@ from rayzer.data.synthetic.composition import compose_room
 from rayzer.data.synthetic.culling import dot
 from rayzer.data.synthetic.records import TensorRecord
 from rayzer.data.synthetic.shading import Room, radiance, tone_mapped
-from rayzer.data.synthetic.tiles import PictureSet, tile_number
+from rayzer.data.synthetic.tiles import PictureSet, atlas, tile_number
 from rayzer.geometry.cameras import Cameras
 from rayzer.geometry.precision import outside_autocast
 
@@ -79,6 +79,12 @@ def _on_one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+@_on_one_thread()  # like all rendering: sums over several threads could round a texel otherwise
+def draw_patterns() -> None:
+    """Draw all patterns now, which takes a second, so that processes that are forked later need not do it again."""
+    atlas(None, torch.device("cpu"))
+
+
 @_on_one_thread()
 @torch.no_grad()
 def compose(seed: int, views: int, span: float = 0.5, pictures: PictureSet | None = None) -> ComposedRoom:
@@ -91,7 +97,7 @@ def compose(seed: int, views: int, span: float = 0.5, pictures: PictureSet | Non
         pictures: hang on walls and cover things, besides those drawn by rule; hand them to `render_rooms` too.
 
     Raises:
-        RuntimeError: if no path of that span keeps clear of everything.
+        NoClearPath: if no path of that span keeps clear of everything.
     """
     room = compose_room(seed, pictures)
     return _composed(room, camera_path([room], seed, views, span))
@@ -155,25 +161,49 @@ def render_rooms(
     Raises:
         ValueError: if the rooms were composed with more pictures than these.
     """
-    if max(int(item.room.materials.pattern.max()) for item in rooms) >= tile_number(len(pictures or ())):
-        raise ValueError("these rooms were composed with a user's pictures: hand them over for rendering too")
     offsets_px = torch.tensor(_OFFSETS_PX[quality], device=device)
     cameras = _stacked([room.cameras for room in rooms]).to(device, torch.float32)
     count, views = cameras.shape
     images = torch.empty(count, views, 3, image_size, image_size, device=device)
     depth = torch.empty(count, views, image_size, image_size, device=device)
-    at_once = max(1, _RAYS_AT_ONCE.get(images.device.type, _RAYS_AT_ONCE["cuda"]) // (len(offsets_px) * image_size**2))
+    for some, now, batch in _batches(rooms, cameras, len(offsets_px) * image_size**2, pictures):
+        images[some, now] = _images(batch, cameras[some, now], image_size, offsets_px)
+        depth[some, now] = _depth(batch, cameras[some, now], image_size)
+        if progress is not None:
+            progress(some.start * views + (some.stop - some.start) * now.stop, count * views)
+    return RoomViews(images, cameras, depth)
+
+
+@_on_one_thread()
+@torch.no_grad()
+@outside_autocast
+def render_images(room: ComposedRoom, image_size: int, quality: Quality = "full") -> Tensor:
+    """Only the pictures [v, 3, h, w] of one room, on the CPU: without depth small ones take a quarter less.
+
+    They are bit for bit those of `render_rooms`, whose arguments these are.
+    """
+    offsets_px = torch.tensor(_OFFSETS_PX[quality])
+    cameras = _stacked([room.cameras]).to("cpu", torch.float32)
+    images = torch.empty(cameras.shape[1], 3, image_size, image_size)
+    for some, now, batch in _batches([room], cameras, len(offsets_px) * image_size**2):
+        images[now] = _images(batch, cameras[some, now], image_size, offsets_px)[0]
+    return images
+
+
+def _batches(
+    rooms: Sequence[ComposedRoom], cameras: Cameras, rays_per_view: int, pictures: PictureSet | None = None
+) -> Iterator[tuple[slice, slice, Room]]:
+    """Which rooms and which of their views are rendered at once, and these rooms on the device of the `cameras`."""
+    if max(int(item.room.materials.pattern.max()) for item in rooms) >= tile_number(len(pictures or ())):
+        raise ValueError("these rooms were composed with a user's pictures: hand them over for rendering too")
+    (count, views), device = cameras.shape, cameras.intrinsics.device
+    at_once = max(1, _RAYS_AT_ONCE.get(device.type, _RAYS_AT_ONCE["cuda"]) // rays_per_view)
     rooms_at_once = max(1, at_once // views)
     for first in range(0, count, rooms_at_once):
         some = slice(first, min(first + rooms_at_once, count))
         batch = together([item.room for item in rooms[some]], pictures).single().to(device)
         for view in range(0, views, at_once):
-            now = (some, slice(view, view + at_once))
-            images[now] = _images(batch, cameras[now], image_size, offsets_px)
-            depth[now] = _depth(batch, cameras[now], image_size)
-            if progress is not None:
-                progress(first * views + (some.stop - first) * min(view + at_once, views), count * views)
-    return RoomViews(images, cameras, depth)
+            yield some, slice(view, min(view + at_once, views)), batch
 
 
 def _stacked(cameras: Sequence[Cameras]) -> Cameras:

@@ -30,6 +30,7 @@ from rayzer.data.sources.folder import files_in
 from rayzer.data.sources.rayzer_json import FILE_NAME, write_rayzer_json
 from rayzer.data.sources.source import SceneRef
 from rayzer.data.strict_json import load_json
+from rayzer.data.synthetic.camera_paths import NoClearPath
 from rayzer.data.synthetic.rooms import ComposedRoom, Quality, RoomViews, compose, compose_pair, render_rooms
 from rayzer.data.synthetic.tiles import PictureSet
 from rayzer.data.views import evenly_spaced, to_uint8
@@ -99,7 +100,7 @@ class RoomsRequest:
             if self.pairs:
                 return compose_pair(int(key[:-1]), self.views, self.span, pictures)["ab".index(key[-1])]
             return compose(int(key), self.views, self.span, pictures)
-        except RuntimeError as error:
+        except NoClearPath as error:
             raise InputError(f"room {key}: {error}; choose a smaller --span or another --seed") from error
 
 

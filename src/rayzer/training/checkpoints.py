@@ -1,0 +1,320 @@
+"""Checkpoints that appear whole or not at all, are verified before they are used, and are written in the background.
+
+    <output_dir>/checkpoints/step-00000004/
+        config.json            the model's configuration       } with these, the folder is what `load_model` takes
+        model.safetensors      weights                         }
+        ema.safetensors        their moving average, if any    }
+        optimizer-00000-of-00001.safetensors                   a file per process where weights are sharded
+        training.json          the whole configuration
+        state.json             step, position in the data, counters
+        environment.json       versions, machine, time
+        manifest.json          SHA-256 of all others; written last
+
+A folder is written as `step-00000004.tmp` and renamed. What is damaged is set aside, never deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from rayzer.errors import InputError, RunError
+from rayzer.files import file_sha256, move_entry, remove_entry, write_tensors
+from rayzer.model.manifest import MANIFEST, manifest_text, read_manifest
+from rayzer.model.weights import CONFIG, config_text
+from rayzer.training.distributed import World
+from rayzer.training.run_folder import RunConfig
+from rayzer.training.state import TrainingState
+
+TRAINING, STATE, ENVIRONMENT = "training.json", "state.json", "environment.json"
+TEMPORARY = ".tmp"
+DAMAGED = "damaged-"
+
+Report = Callable[..., None]
+"""Called as `report(event, **values)`."""
+
+log = logging.getLogger("rayzer")
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: `<output_dir>/checkpoints`.
+        world: this process among all.
+        keep_last: how many of the newest are kept.
+        keep_every: those at multiples of this step are kept as well; 0 for none.
+        report: told of what happens.
+    """
+
+    def __init__(self, folder: Path, world: World, keep_last: int, keep_every: int, report: Report):
+        self.folder, self.world, self.report = folder, world, report
+        self.keep_last, self.keep_every = keep_last, keep_every
+        self._host = HostCopies()
+        self._writer = ThreadPoolExecutor(1, "checkpoint writer")
+        self._writing: Future[None] | None = None
+        self._saved = -1
+        self._group: dist.ProcessGroup | None = None
+
+    def newest(self) -> Path | None:
+        """The newest checkpoint that is whole, the same for all processes; those that are damaged are set aside.
+
+        Raises:
+            InputError: if there are checkpoints and all are damaged: starting over must be the user's decision.
+        """
+        step = -1
+        if self.world.is_first:
+            try:
+                step = self._newest_step()
+            except InputError:
+                self.world.from_first(-2)  # the others must not wait
+                raise
+        step = self.world.from_first(step)
+        if step == -2:
+            raise InputError(f"{self.folder}: all checkpoints are damaged")
+        return None if step < 0 else self.folder / name_of(step)
+
+    def _newest_step(self) -> int:
+        found = sorted(steps_in(self.folder), reverse=True)
+        for step in found:
+            problem = damage(self.folder / name_of(step))
+            if not problem:
+                return step
+            aside = _set_aside(self.folder / name_of(step))
+            log.warning("damaged checkpoint: %s; kept as %s, the one before is used", problem, aside.name)
+            self.report("damaged checkpoint", checkpoint=name_of(step), problem=problem, kept_as=aside.name)
+        if found or any(self.folder.glob(f"{DAMAGED}step-*")):
+            raise InputError(
+                f"{self.folder}: all checkpoints are damaged; restore one, or choose another training.output_dir to "
+                "start from the beginning"
+            )
+        return -1
+
+    def save(self, state: TrainingState, config: RunConfig, environment: dict[str, Any]) -> None:
+        """Copy the state and write it in the background; waits for the checkpoint before, if that is not done.
+
+        Once a step. A checkpoint that cannot be written (full disk) is reported and training goes on: the ones before
+        stay.
+        """
+        if self._saved == state.step:
+            return
+        self._saved = state.step
+        self.wait()
+        rank, size = self.world.rank, self.world.size
+        files = self._host.copy(state.tensors(rank, size))
+        texts = {
+            CONFIG: config_text(state.model.config),
+            TRAINING: _json(config.values()),
+            STATE: _json(state.numbers()),
+            ENVIRONMENT: _json({**environment, "time": datetime.now(UTC).isoformat(timespec="seconds")}),
+        }
+        if state.is_sharded and self._group is None:
+            # The writers' own: training uses the other meanwhile.
+            self._group = cast(dist.ProcessGroup, dist.new_group(backend="gloo"))
+        best = None if state.best is None else state.best.step
+        if self.world.is_first or state.is_sharded:
+            self._writing = self._writer.submit(self._write, state.step, files, texts, best)
+
+    def before_update(self) -> None:
+        """Make the device wait, not this process, until the weights about to be changed have been copied."""
+        self._host.before_update()
+
+    def wait(self) -> None:
+        """Wait until the last checkpoint is written."""
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
+
+    def finish(self, step: int) -> None:
+        """Wait for the last checkpoint.
+
+        Raises:
+            RunError: if the one of this step could not be written.
+        """
+        self.wait()
+        if self.world.is_first and not (self.folder / name_of(step)).is_dir():
+            raise RunError(f"{self.folder / name_of(step)}: could not be written; make room and run again to resume")
+
+    def _write(self, step: int, files: dict[str, dict[str, Tensor]], texts: dict[str, str], best: int | None) -> None:
+        self._host.wait()
+        final = self.folder / name_of(step)
+        partial = final.with_name(final.name + TEMPORARY)
+        stages = (
+            lambda: self._begin(partial),
+            lambda: self._write_files(partial, files, texts),
+            lambda: self._commit(partial, final, best),
+        )
+        for stage in stages:
+            try:
+                stage()
+                problem = ""
+            except OSError as error:
+                problem = error.strerror or str(error)
+            if self._any_failed(problem):
+                self._failed(partial, final, problem or "another process failed")
+                return
+
+    def _any_failed(self, problem: str) -> bool:
+        """Whether one of the processes that write together has a problem; all wait for one another here."""
+        if self._group is None:
+            return bool(problem)
+        failed = torch.tensor([bool(problem)], dtype=torch.int32)
+        dist.all_reduce(failed, group=self._group)
+        return bool(failed)
+
+    def _failed(self, partial: Path, final: Path, problem: str) -> None:
+        log.error("%s: could not be written (%s); the checkpoints before stay", final, problem)
+        if self.world.is_first:
+            shutil.rmtree(partial, ignore_errors=True)
+            self.report("checkpoint failed", checkpoint=final.name, problem=problem)
+
+    def _begin(self, partial: Path) -> None:
+        if self.world.is_first:
+            remove_entry(partial)
+            partial.mkdir(parents=True)
+
+    def _write_files(self, partial: Path, files: dict[str, dict[str, Tensor]], texts: dict[str, str]) -> None:
+        for name, tensors in files.items():
+            write_tensors(tensors, partial / name)
+            _to_disk(partial / name)
+        if self.world.is_first:
+            for name, text in texts.items():
+                _write_text(partial / name, text)
+
+    def _commit(self, partial: Path, final: Path, best: int | None) -> None:
+        if not self.world.is_first:
+            return
+        names = sorted(entry.name for entry in partial.iterdir())
+        _write_text(partial / MANIFEST, manifest_text({name: file_sha256(partial / name) for name in names}))
+        _to_disk(partial)
+        move_entry(partial, final)
+        _to_disk(self.folder)
+        self.report("checkpoint", checkpoint=final.name)
+        self._prune(best)
+
+    def _prune(self, best: int | None) -> None:
+        """Remove what is neither among the newest, nor kept for good, nor the best."""
+        steps = sorted(steps_in(self.folder))
+        kept = {*steps[-self.keep_last :], best}
+        for step in steps:
+            if step not in kept and not (self.keep_every and step % self.keep_every == 0):
+                remove_entry(self.folder / name_of(step))
+
+
+class HostCopies:
+    """Copies of tensors in memory that a GPU copies to while it computes; the memory is used again each time."""
+
+    def __init__(self) -> None:
+        self._pinned: dict[tuple[str, str], Tensor] = {}
+        self._stream: torch.cuda.Stream | None = None
+        self._done: torch.Event | None = None
+
+    def copy(self, tensors: Iterable[tuple[str, str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+        """Begin to copy (file, name, tensor); `wait` before the copies, by file and name, are read."""
+        files: dict[str, dict[str, Tensor]] = {}
+        for file, name, value in tensors:
+            into = files.setdefault(file, {})
+            into[name] = self._to_pinned(file, name, value) if value.is_cuda else value.detach().clone()
+        if self._stream is not None:
+            self._done = self._stream.record_event()
+        return files
+
+    def wait(self) -> None:
+        """Wait until all is copied."""
+        if self._done is not None:
+            self._done.synchronize()
+
+    def before_update(self) -> None:
+        """Let the device's work that follows wait until all is copied."""
+        if self._done is not None:
+            torch.cuda.current_stream().wait_event(self._done)
+
+    def _to_pinned(self, file: str, name: str, value: Tensor) -> Tensor:
+        if self._stream is None:
+            self._stream = torch.cuda.Stream()
+        self._stream.wait_stream(torch.cuda.current_stream())
+        pinned = self._pinned.get((file, name))
+        if pinned is None or pinned.shape != value.shape:
+            pinned = self._pinned[file, name] = torch.empty(value.shape, dtype=value.dtype, pin_memory=True)
+        with torch.cuda.stream(self._stream):
+            pinned.copy_(value, non_blocking=True)
+        value.record_stream(self._stream)
+        return pinned
+
+
+def name_of(step: int) -> str:
+    """The folder of a step's checkpoint."""
+    return f"step-{step:08}"
+
+
+def steps_in(folder: Path) -> list[int]:
+    """Steps of all checkpoints in a folder, whole or not; not those that were being written or were set aside."""
+    if not folder.is_dir():
+        return []
+    found = (re.fullmatch(r"step-(\d{8,})", entry.name) for entry in folder.iterdir())
+    return [int(match[1]) for match in found if match]
+
+
+def damage(checkpoint: Path) -> str:
+    """What is wrong with a checkpoint, or an empty text."""
+    try:
+        known = read_manifest(checkpoint)
+        for name, digest in known.items():
+            if file_sha256(checkpoint / name) != digest:
+                return f"{checkpoint / name} does not match its checksum"
+    except FileNotFoundError as error:
+        return f"{error.filename} is missing"
+    except InputError as error:
+        return str(error).partition(";")[0]
+    except OSError as error:
+        return f"{checkpoint} cannot be read ({error.strerror})"
+    return ""
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """The numbers of a verified checkpoint's state."""
+    return json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+
+
+def read_training(checkpoint: Path) -> dict[str, Any]:
+    """The configuration that a verified checkpoint was trained with, as plain values."""
+    return json.loads((checkpoint / TRAINING).read_text(encoding="utf-8"))
+
+
+def _set_aside(checkpoint: Path) -> Path:
+    aside, number = checkpoint.with_name(DAMAGED + checkpoint.name), 1
+    while aside.exists():
+        number += 1
+        aside = checkpoint.with_name(f"{DAMAGED}{checkpoint.name}-{number}")
+    checkpoint.rename(aside)
+    return aside
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    _to_disk(path)
+
+
+def _to_disk(path: Path) -> None:
+    """Return only when a file or folder is on the disk, so that not even a power failure undoes it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,165 @@
+"""From a configuration to this process's batches, step after step, whatever happens to the workers."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+
+from rayzer.data.bad_data import BadData, check_scenes
+from rayzer.data.dataset import CameraUse, Sampled, SampleStream, SceneSamples
+from rayzer.data.formats import search_scenes
+from rayzer.data.images import Preprocessing
+from rayzer.data.loader import Batch, training_batches
+from rayzer.data.mixture import Mixture
+from rayzer.data.room_samples import TRAINING_SEEDS, RoomSamples
+from rayzer.data.view_sampling import ViewSampler
+from rayzer.errors import InputError, RunError
+from rayzer.model.weights import ModelConfig, kind_of
+from rayzer.training.distributed import World
+from rayzer.training.recipe import DataConfig, TrainingConfig
+
+RESTARTS = 3  # in a row without a single batch
+
+log = logging.getLogger("rayzer")
+
+
+def training_samples(model: ModelConfig, config: TrainingConfig, steps: range) -> SampleStream:
+    """The samples of a run; some scenes are looked at first, so that a list that cannot be used is refused at once.
+
+    Raises:
+        InputError: if there are no scenes or they cannot be used; the message names key or scene.
+    """
+    views = ViewSampler(config.views, model.context_views, model.target_views)
+    parts: list[tuple[Sampled, float]] = []
+    if config.data.rooms < 1:
+        scenes = scene_samples(model, config.data, config.data.scenes, views, "training.data.scenes")
+        check_scenes(scenes, steps, config.data.allowed_bad_share)
+        parts.append((scenes, 1 - config.data.rooms))
+    if config.data.rooms > 0:
+        parts.append((room_samples(model, views, camera_use(model), TRAINING_SEEDS), config.data.rooms))
+    return SampleStream(parts[0][0] if len(parts) == 1 else Mixture(parts), views, config.seed, config.batch_size)
+
+
+def scene_samples(model: ModelConfig, config: DataConfig, path: str, views: ViewSampler, key: str) -> SceneSamples:
+    """Samples of the scenes at a path that is given as `key`.
+
+    Raises:
+        InputError: if there are none.
+    """
+    if not path:
+        raise InputError(
+            f"{key} is empty: name a scene list or a folder of scenes, or train on procedural rooms with "
+            "training.data.rooms=1"
+        )
+    fit = Preprocessing(min(model.image_height, model.image_width), model.patch_size, config.square_crop).fit
+    refs = search_scenes(Path(path).expanduser(), config.format)
+    return SceneSamples(refs, views, fit, camera_use(model), config.allow_outside)
+
+
+def room_samples(model: ModelConfig, views: ViewSampler, cameras: CameraUse, seeds: range) -> RoomSamples:
+    """Samples of the procedural rooms of these seeds.
+
+    Raises:
+        InputError: if the model's pictures are not square.
+    """
+    if model.image_height != model.image_width:
+        raise InputError(
+            f"training.data.rooms: rooms are square, the model's pictures are {model.image_width}x{model.image_height}"
+        )
+    return RoomSamples(views, model.image_height, cameras, seeds=seeds)
+
+
+def camera_use(model: ModelConfig) -> CameraUse:
+    """RayZer is trained on pictures alone; LVSM takes normalised cameras."""
+    return "none" if kind_of(model) == "rayzer" else "normalized"
+
+
+class Feed:
+    """Micro-batches of this process.
+
+    A worker that died or hangs is replaced: samples are a function of their place, so that nothing is lost.
+
+    Args:
+        stream: all samples of the run.
+        steps: from the step at which the run starts or resumes.
+        config: of the run.
+        world: this process among all.
+        bad_data: told of problems with scenes.
+        report: told of workers that were lost.
+
+    Attributes:
+        share: samples of this process in every step.
+        waited_s: time spent waiting for the batches of the last step.
+        scenes: the names of its samples.
+        last: its last batch, as it came from the loader.
+    """
+
+    def __init__(
+        self,
+        stream: SampleStream,
+        steps: range,
+        config: TrainingConfig,
+        world: World,
+        bad_data: BadData,
+        report: Callable[..., None],
+    ):
+        self.stream, self.steps, self.config, self.world = stream, steps, config, world
+        self.bad_data, self.report = bad_data, report
+        self.waited_s = 0.0
+        self.scenes: list[str] = []
+        self.last: Batch  # there is one after the first step
+        self.share = stream.batch_size // world.size
+        self.at_once = min(config.samples_at_once, self.share) if self.share else 1
+        self._batches: Iterator[Batch] | None = None
+
+    def step(self, step: int) -> Iterator[Batch]:
+        """The batches of a step, which must be the one after the last."""
+        done, self.waited_s, self.scenes = 0, 0.0, []
+        while done < self.share:
+            started = time.perf_counter()
+            self.world.at("waiting for data", step)
+            batch = self.last = self._next(step, done)
+            self.world.at("training", step)
+            self.waited_s += time.perf_counter() - started
+            self.scenes += batch.scenes
+            self.bad_data.log_problems(batch.problems)
+            done += len(batch)
+            yield batch
+
+    def _next(self, step: int, done: int) -> Batch:
+        reason = ""
+        for _ in range(1 + RESTARTS):
+            try:
+                if self._batches is None:
+                    self._batches = self._start(step, done // self.at_once)
+                return next(self._batches)
+            except RuntimeError as error:  # what the loader raises for dead and silent workers
+                if not self.config.data.workers:
+                    raise
+                reason, self._batches = str(error).splitlines()[0], None
+                log.warning("step %d: data workers are started again (%s)", step, reason)
+                self.report("data workers started again", step=step, problem=reason)
+        raise RunError(f"step {step}: data workers failed {1 + RESTARTS} times in a row; the last: {reason}")
+
+    def _start(self, step: int, skipped: int) -> Iterator[Batch]:
+        """The batches from a step on, without the first ones of it; workers have started."""
+        batches = training_batches(
+            self.stream,
+            range(step, self.steps.stop),
+            self.config.data.workers,
+            self.world.rank,
+            self.world.size,
+            samples_at_once=self.at_once,
+            timeout_s=self.config.data.timeout_s,
+        )
+        # The loader's own handler of SIGCHLD raises wherever the main thread is, in the middle of an update, say.
+        handler = signal.getsignal(signal.SIGCHLD)
+        try:
+            first = next(islice(batches, skipped, None))
+        finally:
+            signal.signal(signal.SIGCHLD, handler)
+        return chain([first], batches)

@@ -1,0 +1,51 @@
+"""A tiny run, and what tests of training have in common."""
+
+import pytest
+import torch
+
+from rayzer.configs import load_config
+from rayzer.training.distributed import World
+
+TINY = [
+    "model.width=32",
+    "model.image_height=16",
+    "model.image_width=16",
+    "model.scene_tokens=8",
+    "training.steps=6",
+    "training.checkpoint_every=2",
+    "training.batch_size=2",
+    "training.samples_at_once=1",
+    "training.data.workers=0",
+    "training.validation.every=0",
+    "training.log.pictures_every=0",
+    "training.loss.structural=0",
+    "training.views.context_views=null",
+    "training.views.target_views=null",
+    "model.context_views=2",
+    "model.target_views=1",
+]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Tiny tensors are faster on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def alone():
+    """The world of a process without others."""
+    return World(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """The smoke preset made smaller still, in a folder of its own; more overrides may be given."""
+
+    def make(*overrides, folder="run"):
+        return load_config("smoke", [*TINY, f"training.output_dir={tmp_path / folder}", *overrides])
+
+    return make
