@@ -119,7 +119,7 @@ class RayZer(nn.Module):
         return Prediction(self.render(scene, split.target_of(cameras)), cameras)
 
     def tokenize(self, images: Tensor, positions: Tensor) -> Tensor:
-        """Image tokens [b, v, n, d] of images [b, v, 3, h, w] with the code of their place and `positions` [b or 1, v]."""
+        """Image tokens [b, v, n, d] of images [b, v, 3, h, w], with a code of place and `positions` [b or 1, v]."""
         tokens = self.image_embedding(2 * images - 1)
         if self.position_mlp is None:
             return tokens

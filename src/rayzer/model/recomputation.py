@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -23,17 +23,17 @@ def recomputed(mode: Recomputation, function: Callable[..., Tensor], *arguments)
     """Call a function; the mode decides what its backward pass finds in memory. The results are the same.
 
     Args:
-        mode: "all" keeps the arguments alone, "selective" the results of attention and of the products that do not
-            widen their input fourfold, "none" whatever the derivatives need.
+        mode: "all" keeps the arguments alone; "selective" also the results of attention, of the projections to queries,
+            keys and values, and of the projection after it, so that only what is cheap or large is computed again;
+            "none" keeps whatever the derivatives need.
         function: of tensors; free of random numbers.
     """
     if mode == "none":
         return function(*arguments)
+    options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
     if mode == "selective":
-        return checkpoint(
-            function, *arguments, use_reentrant=False, preserve_rng_state=False, context_fn=_selective_contexts
-        )
-    return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
+        options["context_fn"] = _selective_contexts
+    return checkpoint(function, *arguments, **options)  # type: ignore[arg-type]
 
 
 def _selective_contexts():
@@ -47,5 +47,6 @@ def _policy(context, operator, *arguments, **options) -> CheckpointPolicy:
 
 
 def _is_narrow(tokens: Tensor, weight: Tensor) -> bool:
+    """Whether a product is one of the attention layer: those of the MLP widen or narrow its input fourfold."""
     width_in, width_out = weight.shape
     return width_in <= width_out < 4 * width_in

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -61,9 +62,11 @@ class Block(nn.Module):
 
     Attributes:
         recomputation: what the backward pass computes again in train mode; the results are the same.
+        run: how `update` is called: as it is, or compiled (`rayzer.model.acceleration`).
     """
 
     recomputation: Recomputation = "all"
+    run: Callable[..., Tensor] = staticmethod(lambda block, *arguments: block.update(*arguments))
 
     def __init__(self, width: int, head_width: int, qk_norm: bool):
         super().__init__()
@@ -86,6 +89,10 @@ class Block(nn.Module):
         Returns:
             [b, read or n + s, d].
         """
+        return self.run(self, x, read, shared)
+
+    def update(self, x: Tensor, read: int | None, shared: Tensor | None) -> Tensor:
+        """What `forward` gives, with activations kept or recomputed."""
         if self.training and torch.is_grad_enabled():
             return recomputed(self.recomputation, self._update, x, read, shared)
         return self._update(x, read, shared)
