@@ -120,7 +120,7 @@ def test_types_of_nested_values():
         ("training.optimizer.learning_rat=1", 'did you mean "training.optimizer.learning_rate"?'),
         ("training.warmup_steps=1", 'did you mean "training.optimizer.warmup_steps"?'),
         ("training.optimiser.eps=1", 'training.optimiser: unknown key; did you mean "training.optimizer"?'),
-        ("training.optimizer.lr=1", "training.optimizer.lr: unknown key; known: learning_rate, final_learning_rate"),
+        ("training.optimizer.lr=1", "training.optimizer.lr: unknown key; known: kind, schedule, learning_rate"),
         ("trainin.steps=3", 'trainin: unknown key; did you mean "training"?'),
         ("steps=3", 'steps: unknown key; did you mean "training.steps"?'),
         ("foo=3", "foo: unknown key; known: model, training"),

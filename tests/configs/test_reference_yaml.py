@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from rayzer import InputError, LVSMConfig, RayZerConfig
 from rayzer.configs import load_config
 from rayzer.data.view_sampling import ViewConfig
-from rayzer.training.recipe import LossConfig, OptimizerConfig, TrainingConfig
+from rayzer.training.recipe import DataConfig, LogConfig, LossConfig, OptimizerConfig, TrainingConfig
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 ABSENT = "absent"
@@ -116,7 +116,23 @@ def test_recorded_training():
         ),
         loss=LossConfig(mse=1, perceptual=0, lpips=0),
         views=ViewConfig((48, 64), (64, 96), 30_000),
+        batch_size=8,
+        samples_at_once=8,
+        data=DataConfig(scenes="./data/dl3dv10k_train.txt", workers=4, square_crop=True),
+        log=LogConfig(pictures_every=1000, wandb_project="rayzer", wandb_key_file="./configs/api_keys.yaml"),
     )
+
+
+def test_the_batch_is_that_of_all_processes(altered, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    training = load_config(altered({"training.grad_accum_steps": 2})).training
+    assert (training.batch_size, training.samples_at_once) == (64, 8)
+
+
+def test_crop_and_targets_as_the_file_says(altered):
+    training = load_config(altered({"training.square_crop": False, "training.target_has_input": True})).training
+    assert not training.data.square_crop
+    assert training.views.target_has_input
 
 
 def test_recorded_training_of_lvsm():
@@ -225,7 +241,7 @@ def test_keys_without_a_meaning_are_listed_in_one_line(altered, caplog):
     (record,) = caplog.records
     assert path in record.message
     unused = record.message.split(": ", 2)[-1].split(", ")
-    assert {"training.my_key", "other.a.b", "training.wandb_project"} <= set(unused)
+    assert {"training.my_key", "other.a.b", "training.wandb_exp_name"} <= set(unused)
     known = {"training.lr", "model.transformer.d", "training.view_selector.curriculum_iter", "training.use_amp"}
     assert not known & set(unused)
     assert "\n" not in record.message

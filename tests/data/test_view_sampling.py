@@ -153,3 +153,19 @@ def test_random_streams_depend_on_seed_purpose_and_key():
     assert len({first(*arguments) for arguments in streams}) == len(streams)
     assert first(0, "a", 1) == first(0, "a", 1)
     assert first(0, "lone surrogate \udcff") >= 0
+
+
+def test_targets_may_be_drawn_from_all_views():
+    sampler = ViewSampler(ViewConfig((10, 20), (10, 20), 0, target_has_input=True), 4, 3)
+    plain = ViewSampler(ViewConfig((10, 20), (10, 20), 0), 4, 3)
+    seen = set()
+    for seed in range(50):
+        split = sampler.draw_views(40, 0, (4, 3), np.random.default_rng(seed))
+        other = plain.draw_views(40, 0, (4, 3), np.random.default_rng(seed))
+        assert split.context.equal(other.context)
+        views = {*other.context[0].tolist(), *other.target[0].tolist()}
+        targets = split.target[0].tolist()
+        assert targets == sorted(set(targets))
+        assert set(targets) <= views
+        seen.add(len(set(targets) & set(split.context[0].tolist())))
+    assert seen > {0, 1, 2}

@@ -49,3 +49,13 @@ def tiny(tmp_path):
         return load_config("smoke", [*TINY, f"training.output_dir={tmp_path / folder}", *overrides])
 
     return make
+
+
+@pytest.fixture(scope="session")
+def rooms_on_disk(tmp_path_factory):
+    """A folder of three small scenes with cameras, 26 pictures each."""
+    from rayzer.data.synthetic.writing import RoomsRequest, synthesize
+
+    folder = tmp_path_factory.mktemp("scenes") / "rooms"
+    synthesize(folder, RoomsRequest(scenes=3, views=26, image_size=16, quality="fast"), "cpu", 1, False)
+    return folder

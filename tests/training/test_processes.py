@@ -1,4 +1,4 @@
-"""Several processes (gloo, CPU) that train together, equal to one, and what happens when something befalls one of them."""
+"""Several processes (gloo, CPU) that train together: equal to one, and what happens when one of them fails."""
 
 import json
 import os

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from rayzer.configs.presets import Config
@@ -9,7 +10,7 @@ from rayzer.data.view_sampling import ViewConfig
 from rayzer.errors import InputError
 from rayzer.model.lvsm import LVSMConfig
 from rayzer.model.rayzer import RayZerConfig
-from rayzer.training.recipe import LossConfig, OptimizerConfig, TrainingConfig
+from rayzer.training.recipe import DataConfig, LogConfig, LossConfig, OptimizerConfig, TrainingConfig
 
 RAYZER = "model.rayzer.RayZer"
 ENCODER_DECODER = "model.LVSM_scene_encoder_decoder.Images2LatentScene"
@@ -138,8 +139,6 @@ def _patch_size(reader: Reader, other: str) -> int:
 
 
 def _training(reader: Reader) -> TrainingConfig:
-    for key in ("training.square_crop", "training.target_has_input"):
-        reader.get(key, bool, False)  # known to the reference; no data or training part of ours reads them yet
     clip = reader.get("training.grad_clip_norm", float, 1.0)
     default = TrainingConfig()
     optimizer = OptimizerConfig(
@@ -156,15 +155,29 @@ def _training(reader: Reader) -> TrainingConfig:
         perceptual=reader.get("training.perceptual_loss_weight", float, 0.0),
         lpips=reader.get("training.lpips_loss_weight", float, 0.0),
     )
+    at_once = reader.get("training.batch_size_per_gpu", int, default.samples_at_once)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))  # the reference's batch grows with them
     return TrainingConfig(
         steps=reader.get("training.train_steps", int, default.steps),
         output_dir=reader.get("training.checkpoint_dir", str, default.output_dir),
         checkpoint_every=reader.get("training.checkpoint_every", int, default.checkpoint_every),
+        batch_size=at_once * reader.get("training.grad_accum_steps", int, 1) * processes,
+        samples_at_once=at_once,
         bf16=reader.get("training.use_amp", bool, True)
         and reader.choose("training.amp_dtype", {"bf16": True, "fp32": False}, "bf16"),
         optimizer=optimizer,
         loss=loss,
         views=_views(reader),
+        data=DataConfig(
+            scenes=reader.get("training.dataset_path", str, ""),
+            workers=reader.get("training.num_workers", int, default.data.workers),
+            square_crop=reader.get("training.square_crop", bool, False),
+        ),
+        log=LogConfig(
+            pictures_every=reader.get("training.vis_every", int, default.log.pictures_every),
+            wandb_project=reader.get("training.wandb_project", str, default.log.wandb_project),
+            wandb_key_file=reader.get("training.api_key_path", str, ""),
+        ),
     )
 
 
@@ -175,13 +188,15 @@ def _views(reader: Reader) -> ViewConfig:
         reader.get(selector + "min_frame_dist", int, 64),
         reader.get(selector + "max_frame_dist", int, 96),
     )
+    has_input = reader.get("training.target_has_input", bool, False)
     if not reader.get(selector + "use_curriculum", bool, False):
-        return ViewConfig(start_distance=end, end_distance=end, curriculum_steps=0)
+        return ViewConfig(start_distance=end, end_distance=end, curriculum_steps=0, target_has_input=has_input)
     start = (
         reader.get(selector + "curriculum_start_min_frame_dist", int),
         reader.get(selector + "curriculum_start_max_frame_dist", int),
     )
-    return ViewConfig(start, end, reader.get(selector + "curriculum_iter", int))
+    steps = reader.get(selector + "curriculum_iter", int)
+    return ViewConfig(start, end, steps, target_has_input=has_input)
 
 
 def _flat(content: dict[str, Any], prefix: str = ""):

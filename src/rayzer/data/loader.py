@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +15,8 @@ from rayzer.data.dataset import Problem, Sample, SampleStream
 from rayzer.errors import InputError
 from rayzer.geometry.cameras import Cameras
 from rayzer.view_split import ViewSplit
+
+LOOK_AFTER_S = 2.0  # without a batch, whether all workers are alive
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,17 +159,37 @@ def training_batches(
         stream,
         batch_sampler=StepSampler(steps, range(rank * share, (rank + 1) * share), samples_at_once),
         num_workers=workers,
-        timeout=timeout_s if workers else 0,
+        timeout=min(LOOK_AFTER_S, timeout_s or LOOK_AFTER_S) if workers else 0,
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
         multiprocessing_context=start_method if workers else None,
+        worker_init_fn=_signals_of_a_worker,
         generator=torch.Generator(),  # else the loader would draw its (unused) seed from the global one
     )
-    return _unwrapped(loader)
+    return _unwrapped(loader, timeout_s)
 
 
-def _unwrapped(loader: DataLoader) -> Iterator[Batch]:
-    for batch in loader:
+def _signals_of_a_worker(_: int) -> None:
+    """Ctrl-C is for the training process alone; a worker that it ends must end, whatever handler it was forked with."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _unwrapped(loader: DataLoader, timeout_s: float) -> Iterator[Batch]:
+    batches = iter(loader)
+    while (batch := _patiently(batches, timeout_s)) is not None:
         if isinstance(batch, InputError):
             raise batch
         yield batch
+
+
+def _patiently(batches: Iterator[Batch | InputError], timeout_s: float) -> Batch | InputError | None:
+    """The next batch, or None after the last; a dead worker is noticed soon, a silent one after `timeout_s`."""
+    started = time.monotonic()
+    while True:
+        try:
+            return next(batches, None)
+        except RuntimeError as error:  # of the loader, which looks for dead workers when its own, short time is over
+            over = timeout_s and time.monotonic() - started > timeout_s
+            if over or "timed out" not in str(error):
+                raise

@@ -30,6 +30,7 @@ class ViewConfig:
         curriculum_steps: length of the curriculum; 0 for none.
         context_views, target_views: smallest and largest number of views of each kind, drawn once per step for
             the whole batch; None for the model's own number.
+        target_has_input: targets are drawn from all views of a sample, context views included.
     """
 
     start_distance: tuple[int, int] = (48, 64)
@@ -37,6 +38,7 @@ class ViewConfig:
     curriculum_steps: int = 30_000
     context_views: tuple[int, int] | None = None
     target_views: tuple[int, int] | None = None
+    target_has_input: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("start_distance", 1), ("end_distance", 1), ("context_views", 2), ("target_views", 1)):
@@ -102,7 +104,8 @@ class ViewSampler:
             raise InputError(
                 f"has {frames} usable frames, but {needed}; take the scene off the list or lower training.views"
             )
-        return two_frame_split(frames, distance, *counts, rng)
+        split = two_frame_split(frames, distance, *counts, rng)
+        return _targets_from_all(split, rng) if self.config.target_has_input else split
 
     def frames_needed(self, steps: range) -> int:
         """How many frames a scene must have to give samples at all of these steps (at least one)."""
@@ -139,6 +142,12 @@ def two_frame_split(frames: int, distance: Range, context: int, target: int, rng
     first = int(rng.integers(frames - span))
     between = first + 1 + rng.choice(span - 1, context + target - 2, replace=False)  # in random order
     return frame_split([first, *between[target:], first + span], between[:target])
+
+
+def _targets_from_all(split: ViewSplit, rng: np.random.Generator) -> ViewSplit:
+    """The same context, and as many targets drawn from all frames."""
+    frames = torch.cat([split.context[0], split.target[0]]).tolist()
+    return frame_split(split.context[0].tolist(), rng.choice(frames, split.target.shape[1], replace=False))
 
 
 def frame_split(context: Iterable[int], target: Iterable[int]) -> ViewSplit:

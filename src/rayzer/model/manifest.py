@@ -29,9 +29,8 @@ def read_manifest(folder: Path) -> dict[str, str]:
     try:
         text = path.read_bytes().decode()
         files = json.loads(text)["files"]
-        intact = text == manifest_text(files)
+        if text == manifest_text(files):
+            return files
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        intact = False
-    if not intact:
-        raise InputError(f"{path}: missing or damaged; take another checkpoint of the run")
-    return files
+        pass  # as bad as a wrong checksum
+    raise InputError(f"{path}: missing or damaged; take another checkpoint of the run")

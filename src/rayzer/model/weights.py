@@ -85,10 +85,18 @@ def initialise(model: Model, source: str | Path) -> None:
     loaded = _load_folder(path, None) if path.is_dir() else _load_reference(path, model.config)
     mine, theirs = dataclasses.asdict(model.config), dataclasses.asdict(loaded.config)
     keys = sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
-    other = [f"model.{key}" for key in keys if key not in FREE_KEYS]
+    free = FREE_KEYS | ({"position_code"} if _one_code(model.config) and _one_code(loaded.config) else set())
+    other = [f"model.{key}" for key in keys if key not in free]
     if kind_of(model.config) != kind_of(loaded.config) or other:
         raise InputError(f"{source}: its weights are of another model: {', '.join(other) or 'another kind'} differs")
     model.load_state_dict(loaded.state_dict())
+
+
+def _one_code(config: ModelConfig) -> bool:
+    """Whether "row_column" and "reference" name one position code: they do where pictures are square."""
+    return isinstance(config, RayZerConfig) and (
+        config.image_height == config.image_width and config.position_code != "none"
+    )
 
 
 def save_model(model: Model, folder: str | Path, overwrite: bool = False) -> None:
@@ -195,20 +203,21 @@ def resolve_config(config: str | Path | ModelConfig) -> ModelConfig:
 
 def _verified_weights(folder: Path) -> str:
     """The file with the weights, after comparing it and the configuration with the checksums written with them."""
-    known = read_manifest(folder) if (folder / MANIFEST).is_file() else _read_checksums(folder)
+    listing = MANIFEST if (folder / MANIFEST).is_file() else CHECKSUMS
+    known = read_manifest(folder) if listing == MANIFEST else _read_checksums(folder)
     weights = AVERAGE if AVERAGE in known else WEIGHTS
-    missing = [name for name in (CONFIG, weights) if not (folder / name).is_file()]
+    missing = [name for name in (CONFIG, weights, listing) if not (folder / name).is_file()]
     if missing:
         raise InputError(f"{folder}: not a rayzer checkpoint folder, {', '.join(missing)} missing")
     for name in (CONFIG, weights):
         if file_sha256(folder / name) != known.get(name):
-            raise InputError(f"{folder / name}: does not match its checksum; copy or download the folder again")
+            raise InputError(f"{folder / name}: does not match {listing}; copy or download the folder again")
     return weights
 
 
 def _read_checksums(folder: Path) -> dict[str, str]:
     if not (folder / CHECKSUMS).is_file():
-        raise InputError(f"{folder}: not a rayzer checkpoint folder, {CHECKSUMS} missing")
+        return {}
     lines = (folder / CHECKSUMS).read_text(encoding="utf-8", errors="replace").splitlines()
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
