@@ -5,6 +5,7 @@ import warnings
 import pytest
 import torch
 from torch.testing import assert_close
+from torch.utils.checkpoint import checkpoint
 
 from rayzer.model import attention as module
 from rayzer.model.attention import attention, cudnn_is_right
@@ -21,14 +22,14 @@ def _fresh_cache():
 
 @pytest.fixture
 def kernel(monkeypatch):
-    """Makes the self-test see a kernel whose results are the right ones changed by a function."""
+    """Makes the self-test see a kernel whose output and gradients are the right ones changed by a function."""
 
     def install(change):
         right = module._with_gradients
 
-        def fake(q, k, v, upstream, dtype, backend):
-            results = right(q, k, v, upstream, dtype, module.SDPBackend.MATH)
-            return results if backend is module.SDPBackend.MATH else change(results)
+        def fake(attend, *inputs):
+            results = right(module._exact_attention, *inputs)
+            return results if attend is module._exact_attention else change(results)
 
         monkeypatch.setattr(module, "_with_gradients", fake)
 
@@ -49,23 +50,69 @@ def test_equals_the_textbook():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_on_a_cpu_the_framework_chooses(monkeypatch, dtype):
     monkeypatch.setattr(module, "cudnn_is_right", lambda *_: pytest.fail("no self-test on a CPU"))
-    monkeypatch.setattr(module, "sdpa_kernel", lambda *_, **__: pytest.fail("no forced kernel on a CPU"))
+    monkeypatch.setattr(module, "_cudnn_attention", lambda *_: pytest.fail("no cuDNN on a CPU"))
     attention(*(x.to(dtype) for x in qkv()))
 
 
+@pytest.fixture
+def hopper(monkeypatch):
+    """A CPU that passes for a Hopper GPU: which lengths were tested, and how often cuDNN was called."""
+
+    def install(right):
+        asked, called = [], []
+        monkeypatch.setattr(module, "_is_hopper_in_half_precision", lambda *_: True)
+        monkeypatch.setattr(module, "cudnn_is_right", lambda *key: asked.append(key) or right)
+        monkeypatch.setattr(
+            module, "_cudnn_attention", lambda q, k, v: called.append(1) or module._exact_attention(q, k, v)
+        )
+        return asked, called
+
+    return install
+
+
 @pytest.mark.parametrize("right", [True, False])
-def test_forces_an_order_only_after_the_self_test(monkeypatch, right):
-    asked, forced = [], []
-    original = module.sdpa_kernel
-    monkeypatch.setattr(module, "_cudnn_applies", lambda query: True)
-    monkeypatch.setattr(module, "cudnn_is_right", lambda *key: asked.append(key) or right)
-    monkeypatch.setattr(module, "sdpa_kernel", lambda order, **kw: forced.append((order, kw)) or original(order, **kw))
+def test_cudnn_is_used_only_after_the_self_test(hopper, right):
+    asked, called = hopper(right)
     q, k, v = qkv()
-    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v)
-    assert_close(attention(q, k, v), expected)
+    assert_close(attention(q, k, v), torch.nn.functional.scaled_dot_product_attention(q, k, v))
     assert asked == [(torch.float32, 8, 5, 7)]
-    assert forced == ([(module.HOPPER_ORDER, {"set_priority": True})] if right else [])
-    assert module.HOPPER_ORDER[0] is module.SDPBackend.CUDNN_ATTENTION
+    assert len(called) == right
+
+
+def test_deterministic_mode_does_without_cudnn(hopper):
+    asked, called = hopper(True)
+    torch.use_deterministic_algorithms(True)
+    try:
+        attention(*qkv())
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert not asked
+    assert not called
+
+
+def test_only_hopper_in_half_precision(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    assert module._is_hopper_in_half_precision("cuda", torch.bfloat16)
+    assert module._is_hopper_in_half_precision("cuda", torch.float16)
+    assert not module._is_hopper_in_half_precision("cuda", torch.float32)
+    assert not module._is_hopper_in_half_precision("cpu", torch.bfloat16)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (10, 0))
+    assert not module._is_hopper_in_half_precision("cuda", torch.bfloat16)
+
+
+def test_the_first_call_may_be_inside_a_recomputed_region(kernel, monkeypatch):
+    kernel(lambda results: results)
+    monkeypatch.setattr(module, "_is_hopper_in_half_precision", lambda *_: True)
+    original = cudnn_is_right
+    monkeypatch.setattr(module, "cudnn_is_right", lambda *key: original(*key, device="cpu"))
+    monkeypatch.setattr(module, "_cudnn_attention", module._exact_attention)
+    q, k, v = (x.requires_grad_() for x in qkv())
+    out = checkpoint(attention, q, k, v, use_reentrant=False)  # what the self-test keeps must not count as kept
+    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    for found, right in zip(
+        torch.autograd.grad(out.sum(), (q, k, v)), torch.autograd.grad(expected.sum(), (q, k, v)), strict=True
+    ):
+        assert_close(found, right)
 
 
 def test_a_right_kernel_is_used_and_tested_once(kernel):

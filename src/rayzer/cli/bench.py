@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -38,13 +39,9 @@ def bench_data(
     from rayzer.data.formats import search_scenes
     from rayzer.data.images import Preprocessing
     from rayzer.data.parallel import available_cpus
-    from rayzer.files import check_output_file
     from rayzer.progress import progress_bar
 
-    if json_file is not None:
-        check_output_file(json_file, overwrite=True)
-        if not json_file.parent.is_dir():
-            raise InputError(f"{json_file}: there is no such folder; make it first")
+    _check_json(json_file)
     workers = available_cpus() if workers is None else workers
     preprocessing = Preprocessing(image_size, patch_size)
     given = [] if scenes is None else [(scenes.name, search_scenes(scenes, format))]
@@ -87,3 +84,83 @@ def bench_rooms(device: str, workers: int | None) -> None:
     print(f"rooms on {device_name(chosen)}\n{'quality':>8} {'workers':>8} {'images/s':>10}")
     for rate in rates:
         print(f"{rate.quality:>8} {rate.workers:8} {rate.images_per_s:10.1f}")
+
+
+config_option = click.option("--config", default="rayzer_dl3dv", show_default=True, help="A preset or a YAML file.")
+device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
+json_option = click.option("--json", "json_file", type=PATH, help="Write the results to this file, too.")
+overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+
+
+@bench.command("train", short_help="How fast a model is trained.")
+@config_option
+@device_option
+@click.option("--steps", type=click.IntRange(min=1), default=50, show_default=True, help="Timed steps.")
+@click.option("--plain/--no-plain", default=True, help="Also time eager blocks that recompute everything.")
+@json_option
+@overrides_argument
+def bench_train(
+    config: str, device: str, steps: int, plain: bool, json_file: Path | None, overrides: tuple[str, ...]
+) -> None:
+    """Time whole training steps on random pictures and weights, and print the results as JSON.
+
+    \b
+    A step is what `rayzer train` does on one device: forward pass, losses, backward pass, clipping, optimiser. It has
+    training.samples_at_once scenes. KEY=VALUE changes the configuration:
+      rayzer bench train --config rayzer_dl3dv training.recompute=none
+    """
+    from rayzer.benchmarks.training import measure_training
+    from rayzer.configs import load_config
+    from rayzer.devices import choose_device
+    from rayzer.progress import progress_bar
+
+    _check_json(json_file)
+    found = load_config(config, overrides)
+    chosen = choose_device(device, ("cuda", "cpu"))
+    with progress_bar("Measuring") as advance:
+        results = measure_training(found, chosen, steps, plain, advance)
+    _tell({"config": config, "overrides": list(overrides), **results}, json_file)
+
+
+@bench.command("render", short_help="How fast a model predicts a scene and renders it.")
+@config_option
+@device_option
+@click.option("--calls", type=click.IntRange(min=1), default=50, show_default=True, help="Timed calls of each kind.")
+@json_option
+@overrides_argument
+def bench_render(config: str, device: str, calls: int, json_file: Path | None, overrides: tuple[str, ...]) -> None:
+    """Time predictions on random pictures and weights, and print the results as JSON.
+
+    Timed are the whole forward pass of one scene, and rendering 1, 8 and 30 views of a scene that is encoded: as
+    `rayzer.model.acceleration.FastInference` does it, and as the model itself does.
+    """
+    from rayzer.benchmarks.rendering import measure_rendering
+    from rayzer.configs import load_config
+    from rayzer.devices import choose_device
+    from rayzer.progress import progress_bar
+
+    _check_json(json_file)
+    found = load_config(config, overrides)
+    chosen = choose_device(device, ("cuda", "cpu"))
+    with progress_bar("Measuring") as advance:
+        results = measure_rendering(found.model, chosen, chosen.type == "cuda", calls, advance)
+    _tell({"config": config, "overrides": list(overrides), **results}, json_file)
+
+
+def _check_json(json_file: Path | None) -> None:
+    """Raise InputError unless results can be written there; better before measuring than after."""
+    from rayzer.files import check_output_file
+
+    if json_file is not None:
+        check_output_file(json_file, overwrite=True)
+        if not json_file.parent.is_dir():
+            raise InputError(f"{json_file}: there is no such folder; make it first")
+
+
+def _tell(results: dict[str, Any], json_file: Path | None) -> None:
+    import json
+
+    text = json.dumps(results, indent=1)
+    print(text)
+    if json_file is not None:
+        json_file.write_text(text + "\n", encoding="utf-8")

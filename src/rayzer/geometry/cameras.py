@@ -139,7 +139,7 @@ def invert_rigid(transform: Tensor) -> Tensor:
 def rigid(rotation: Tensor, translation: Tensor) -> Tensor:
     """[..., 4, 4] from rotation [..., 3, 3] and translation [..., 3]."""
     top = torch.cat([rotation, translation[..., None]], -1)
-    bottom = top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(*top.shape[:-2], 1, 4)
+    bottom = torch.eye(4, dtype=top.dtype, device=top.device)[3:].expand(*top.shape[:-2], 1, 4)
     return torch.cat([top, bottom], -2)
 
 

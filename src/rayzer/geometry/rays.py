@@ -31,9 +31,8 @@ def pixel_rays(cameras: Cameras, height: int, width: int) -> tuple[Tensor, Tenso
     """
     focal, center = cameras.intrinsics[..., None, None, :].split(2, -1)
     slopes = (pixel_centers(height, width, cameras.intrinsics) - center) / focal
-    local = torch.cat([slopes, torch.ones_like(slopes[..., :1])], -1)
-    directions = torch.einsum("...ij, ...hwj -> ...hwi", cameras.rotations, local)
-    directions = normalize(directions, dim=-1)
+    right, down, forward = cameras.rotations[..., None, None, :, :].unbind(-1)
+    directions = normalize(slopes[..., :1] * right + slopes[..., 1:] * down + forward, dim=-1)
     return cameras.centers[..., None, None, :].expand_as(directions), directions
 
 

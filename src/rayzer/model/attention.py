@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-# cuDNN is 1.4-1.6x faster than FlashAttention 2 on Hopper at head width 64 (docs/log.md), but has had releases with
-# wrong results at lengths that are not multiples of 128: it is used only for lengths that passed the self-test.
-HOPPER_ORDER = [
-    SDPBackend.CUDNN_ATTENTION,
-    SDPBackend.FLASH_ATTENTION,
-    SDPBackend.EFFICIENT_ATTENTION,
-    SDPBackend.MATH,
-]
 SELF_TEST_TOLERANCE = 2e-2  # largest error relative to the largest value; bfloat16 itself gives 4e-3 to 1e-2
 
 
@@ -31,32 +25,45 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     Returns:
         [b, heads, l, e].
     """
-    if _cudnn_applies(query) and cudnn_is_right(query.dtype, query.shape[-1], query.shape[-2], key.shape[-2]):
-        with sdpa_kernel(HOPPER_ORDER, set_priority=True):
-            return scaled_dot_product_attention(query, key, value)
+    if _cudnn_is_chosen(query.device.type, query.dtype, query.shape[-1], query.shape[-2], key.shape[-2]):
+        return _cudnn_attention(query, key, value)
     return scaled_dot_product_attention(query, key, value)
 
 
-def _cudnn_applies(query: Tensor) -> bool:
-    half = query.dtype in (torch.bfloat16, torch.float16)
-    return query.is_cuda and half and torch.cuda.get_device_capability(query.device)[0] == 9
+@torch.compiler.assume_constant_result  # a compiled graph holds the choice that was made for its lengths
+def _cudnn_is_chosen(device: str, dtype: torch.dtype, head_width: int, queries: int, keys: int) -> bool:
+    """Whether cuDNN computes attention at these lengths.
+
+    cuDNN is 1.4-1.6x faster than FlashAttention 2 on Hopper at head width 64 (docs/log.md), but has had releases with
+    wrong results at lengths that are not multiples of 128: it is used only for lengths that passed the self-test. Its
+    gradients depend on the order of threads, so that deterministic mode does without it.
+    """
+    if not _is_hopper_in_half_precision(device, dtype) or torch.are_deterministic_algorithms_enabled():
+        return False
+    return cudnn_is_right(dtype, head_width, queries, keys)
+
+
+def _is_hopper_in_half_precision(device: str, dtype: torch.dtype) -> bool:
+    half = dtype in (torch.bfloat16, torch.float16)
+    return device == "cuda" and half and torch.cuda.get_device_capability()[0] == 9
+
+
+def _cudnn_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    # The operator itself: a context manager that orders kernels costs launch time and breaks compiled graphs.
+    with_gradients = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad)
+    return torch.ops.aten._scaled_dot_product_cudnn_attention(query, key, value, None, with_gradients)[0]
 
 
 @functools.cache
 def cudnn_is_right(dtype: torch.dtype, head_width: int, queries: int, keys: int, device: str = "cuda") -> bool:
     """Whether cuDNN's attention and its gradients equal float32 attention at these lengths; run once per process."""
-    generator = torch.Generator(device).manual_seed(0)
-    shapes = [(1, 2, length, head_width) for length in (queries, keys, keys, queries)]
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
-        q, k, v, upstream = (torch.randn(shape, device=device, generator=generator) for shape in shapes)
-        expected = _with_gradients(q, k, v, upstream, torch.float32, SDPBackend.MATH)
+    # On a thread of its own, where no caller's tracing, autocast, inference mode or checkpointing is in force.
+    with ThreadPoolExecutor(1) as thread:
         try:
-            found = _with_gradients(q, k, v, upstream, dtype, SDPBackend.CUDNN_ATTENTION)
+            worst = thread.submit(_largest_error, dtype, head_width, queries, keys, _index(device)).result()
         except RuntimeError as error:
             warnings.warn(f"cuDNN attention is not available ({error}); using the framework's choice", stacklevel=2)
             return False
-    errors = [(f.float() - e).abs().max() / e.abs().max() for f, e in zip(found, expected, strict=True)]
-    worst = float(torch.stack(errors).max())  # NaN if one of them is (Python's max would lose it)
     if not worst <= SELF_TEST_TOLERANCE:
         warnings.warn(
             f"cuDNN attention is wrong at {queries} queries and {keys} keys (relative error {worst:.2g}); "
@@ -66,10 +73,32 @@ def cudnn_is_right(dtype: torch.dtype, head_width: int, queries: int, keys: int,
     return worst <= SELF_TEST_TOLERANCE
 
 
-def _with_gradients(q: Tensor, k: Tensor, v: Tensor, upstream: Tensor, dtype: torch.dtype, backend: SDPBackend):
-    query, key, value = (x.to(dtype).requires_grad_() for x in (q, k, v))
-    with sdpa_kernel(backend), warnings.catch_warnings():
+def _largest_error(dtype: torch.dtype, head_width: int, queries: int, keys: int, device: torch.device) -> float:
+    generator = torch.Generator(device).manual_seed(0)
+    shapes = [(1, 2, length, head_width) for length in (queries, keys, keys, queries)]
+    inputs = [torch.randn(shape, device=device, generator=generator) for shape in shapes]
+    expected = _with_gradients(_exact_attention, *inputs)
+    found = _with_gradients(_cudnn_attention, *(x.to(dtype) for x in inputs))
+    errors = [(f.float() - e).abs().max() / e.abs().max() for f, e in zip(found, expected, strict=True)]
+    return float(torch.stack(errors).max())  # NaN if one of them is (Python's max would lose it)
+
+
+def _index(device: str) -> torch.device:
+    """Which one, because a new thread would choose the first."""
+    return torch.device(device, torch.cuda.current_device()) if device == "cuda" else torch.device(device)
+
+
+def _exact_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    with sdpa_kernel(SDPBackend.MATH):
+        return scaled_dot_product_attention(query, key, value)
+
+
+def _with_gradients(
+    kernel: Callable[[Tensor, Tensor, Tensor], Tensor], q: Tensor, k: Tensor, v: Tensor, upstream: Tensor
+) -> list[Tensor]:
+    query, key, value = (x.detach().requires_grad_() for x in (q, k, v))
+    with warnings.catch_warnings():
         # The first product of a process on autograd's own thread remarks that it sets up its context there.
         warnings.filterwarnings("ignore", message="Attempting to run cuBLAS")
-        out = scaled_dot_product_attention(query, key, value)
-        return [out.detach(), *torch.autograd.grad(out, (query, key, value), upstream.to(dtype))]
+        out = kernel(query, key, value)
+        return [out.detach(), *torch.autograd.grad(out, (query, key, value), upstream)]

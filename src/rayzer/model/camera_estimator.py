@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Literal
 
 import torch
@@ -23,6 +24,12 @@ HEAD_STD = 1e-3  # small, so that training starts with all cameras near the cano
 MEAN_FOCAL = 1.25  # of the image's width and height; what the focal head predicts is added to it
 
 
+@functools.cache  # so that no step copies it to a GPU, which waits for all work before
+def _identity(rotation: RotationCode, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(IDENTITY[rotation], device=device)
+
+
 class CameraHead(nn.Module):
     """Camera tokens -> cameras relative to the canonical view, in float32 outside autocast."""
 
@@ -40,8 +47,7 @@ class CameraHead(nn.Module):
         canonical = v // 2 if self.canonical == "middle" else 0
         reference = tokens[:, canonical : canonical + 1]
         pose = self.relative_pose(torch.cat([reference.expand_as(tokens), tokens], -1))
-        identity = pose.new_tensor(IDENTITY[self.rotation])
-        rotation = ROTATION_FROM[self.rotation](pose[..., :-3] + identity)
+        rotation = ROTATION_FROM[self.rotation](pose[..., :-3] + _identity(self.rotation, pose.device))
         world_from_camera = rigid(rotation, pose[..., -3:])
         is_canonical = torch.arange(v, device=pose.device) == canonical
         eye = torch.eye(4, device=pose.device)
@@ -61,8 +67,8 @@ class CameraEstimator(nn.Module):
         self.head = head
 
     def forward(self, image_tokens: Tensor, positions: Tensor) -> Cameras:
-        """Image tokens [b, v, n, d] of all views at `positions` [b, v] -> cameras [b, v]."""
-        v, _, width = image_tokens.shape[1:]
+        """Image tokens [b, v, n, d] of all views at `positions` [b or 1, v] -> cameras [b, v]."""
+        b, v, _, width = image_tokens.shape
         camera_tokens = self.camera_token + self.index_mlp(position_code(positions, width))
-        tokens = torch.cat([camera_tokens, rearrange(image_tokens, "b v n d -> b (v n) d")], 1)
+        tokens = torch.cat([camera_tokens.expand(b, -1, -1), rearrange(image_tokens, "b v n d -> b (v n) d")], 1)
         return self.head(self.transformer(tokens, read=v))

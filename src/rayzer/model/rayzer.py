@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from rayzer.geometry.cameras import Cameras
-from rayzer.geometry.rays import plucker_map
 from rayzer.model.camera_estimator import CameraEstimator, CameraHead, CanonicalView, RotationCode
 from rayzer.model.checks import check_cameras, check_config, check_images, check_positions
 from rayzer.model.renderer import Renderer
 from rayzer.model.scene_encoder import SceneEncoder, SceneTokens, TokenFusion
-from rayzer.model.tokens import PatchEmbedding, PositionCode, mlp, token_code
+from rayzer.model.tokens import PatchEmbedding, PositionCode, RayEmbedding, mlp, token_code
 from rayzer.model.transformer import BlockInit, Transformer
 from rayzer.view_split import ViewSplit
 
@@ -98,7 +97,7 @@ class RayZer(nn.Module):
             CameraHead(d, config.canonical, config.rotation),
             mlp(d, d, d) if coded else nn.Identity(),
         )
-        self.ray_embedding = PatchEmbedding(6, patch, d)
+        self.ray_embedding = RayEmbedding(patch, d)
         self.fusion = TokenFusion(d)
         self.scene_encoder = SceneEncoder(config.scene_tokens, d, transformer(config.scene_layers))
         self.renderer = Renderer(d, patch, transformer(config.renderer_layers))
@@ -120,7 +119,7 @@ class RayZer(nn.Module):
         return Prediction(self.render(scene, split.target_of(cameras)), cameras)
 
     def tokenize(self, images: Tensor, positions: Tensor) -> Tensor:
-        """Image tokens [b, v, n, d] of images [b, v, 3, h, w] with the code of their place and `positions` [b, v]."""
+        """Image tokens [b, v, n, d] of images [b, v, 3, h, w], with a code of place and `positions` [b or 1, v]."""
         tokens = self.image_embedding(2 * images - 1)
         if self.position_mlp is None:
             return tokens
@@ -154,12 +153,13 @@ class RayZer(nn.Module):
     def _scene(self, images: Tensor, tokens: Tensor, cameras: Cameras) -> SceneTokens:
         # The scene sees the image tokens before the camera estimator: its outputs have seen the target pictures.
         height, width = images.shape[-2:]
-        rays = self.ray_embedding(plucker_map(cameras, height, width))
+        rays = self.ray_embedding(cameras, height, width)
         return SceneTokens(self.scene_encoder(self.fusion(tokens, rays)), height, width)
 
     def _positions(self, images: Tensor, positions: Tensor | None = None) -> Tensor:
+        """[b, v], or [1, v] where all samples share them: their code is then computed once."""
         check_images(images, self.config.patch_size)
         if positions is not None:
             check_positions(positions, images)
-            return positions.expand(images.shape[:2])
-        return torch.arange(images.shape[1], device=images.device).expand(images.shape[:2])
+            return positions.view(-1, images.shape[1])
+        return torch.arange(images.shape[1], device=images.device)[None]

@@ -7,10 +7,9 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from rayzer.geometry.cameras import Cameras
-from rayzer.geometry.rays import plucker_map
 from rayzer.model.checks import check_render_cameras
 from rayzer.model.scene_encoder import SceneTokens
-from rayzer.model.tokens import PatchEmbedding, unpatchify
+from rayzer.model.tokens import RayEmbedding, unpatchify
 from rayzer.model.transformer import Transformer
 
 
@@ -23,7 +22,7 @@ class Renderer(nn.Module):
     def __init__(self, width: int, patch_size: int, transformer: Transformer):
         super().__init__()
         self.patch_size = patch_size
-        self.ray_embedding = PatchEmbedding(6, patch_size, width)
+        self.ray_embedding = RayEmbedding(patch_size, width)
         self.norm = nn.LayerNorm(width, eps=1e-5, bias=False)
         self.transformer = transformer
         to_colours = nn.Linear(width, 3 * patch_size**2, bias=False)
@@ -38,7 +37,7 @@ class Renderer(nn.Module):
         """
         check_render_cameras(cameras, scene.tokens)
         b, t = cameras.shape
-        rays = self.ray_embedding(plucker_map(cameras, scene.height, scene.width))
+        rays = self.ray_embedding(cameras, scene.height, scene.width)
         rays = rearrange(self.norm(rays), "b t n d -> (b t) n d")
         tokens = self.transformer(rays, read=rays.shape[1], shared=self.norm(scene.tokens))
         pixels = torch.sigmoid(self.to_pixels(tokens).float())

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Literal
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
+
+from rayzer.geometry.cameras import Cameras
+from rayzer.geometry.rays import plucker_map
 
 PositionCode = Literal["row_column", "reference", "none"]
 
@@ -32,10 +36,15 @@ def position_code(positions: Tensor, width: int) -> Tensor:
     Returns:
         [..., width] float32.
     """
-    k = torch.arange(width // 2, dtype=torch.float64, device="cpu")
-    frequencies = (10000.0 ** (-k / (width // 2))).float().to(positions.device)
-    phase = positions.float()[..., None] * frequencies
+    phase = positions.float()[..., None] * _frequencies(width, positions.device)
     return torch.cat([phase.sin(), phase.cos()], -1)
+
+
+@functools.cache  # so that no step copies them to a GPU, which waits for all work before
+def _frequencies(width: int, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        k = torch.arange(width // 2, dtype=torch.float64, device="cpu")
+        return (10000.0 ** (-k / (width // 2))).float().to(device)
 
 
 def token_code(positions: Tensor, rows: int, columns: int, width: int, order: PositionCode) -> Tensor:
@@ -79,3 +88,14 @@ class PatchEmbedding(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """Maps [b, v, c, h, w] -> tokens [b, v, n, d]."""
         return super().forward(patchify(input, self.patch_size).to(self.weight.dtype))
+
+
+class RayEmbedding(PatchEmbedding):
+    """From the rays through the pixels of each patch, in Pluecker coordinates, to tokens."""
+
+    def __init__(self, patch_size: int, width: int):
+        super().__init__(6, patch_size, width)
+
+    def forward(self, cameras: Cameras, height: int, width: int) -> Tensor:  # type: ignore[override]
+        """Cameras [b, v] of pictures of so many pixels -> tokens [b, v, n, d]."""
+        return super().forward(plucker_map(cameras, height, width))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from rayzer.model.attention import attention
+from rayzer.model.recomputation import Recomputation, recomputed
 
 BlockInit = Literal["depth", "stack", "plain"]
 
@@ -40,23 +41,32 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
 
     def project(self, x: Tensor, queries: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries of the first `queries` tokens, keys and values of all; each [b, heads, tokens, head_width]."""
+        """Queries of the first `queries` tokens, keys and values of all; each [b, tokens, heads, head_width]."""
         width = x.shape[-1]
         if queries == x.shape[-2]:
             q, k, v = self.to_qkv(x).chunk(3, -1)
         else:
             q = F.linear(x[:, :queries], self.to_qkv.weight[:width])
             k, v = F.linear(x, self.to_qkv.weight[width:]).chunk(2, -1)
-        q, k, v = (rearrange(part, "b n (h e) -> b h n e", e=self.head_width) for part in (q, k, v))
+        q, k, v = (rearrange(part, "b n (h e) -> b n h e", e=self.head_width) for part in (q, k, v))
         return self.q_norm(q), self.k_norm(k), v
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend and merge the heads: [b, tokens, width]."""
+        q, k, v = (rearrange(part, "b n h e -> b h n e") for part in (q, k, v))
         return self.out(rearrange(attention(q, k, v), "b h n e -> b n (h e)"))
 
 
 class Block(nn.Module):
-    """Pre-norm block: `x += attention(LN(x)); x += mlp(LN(x))`."""
+    """Pre-norm block: `x += attention(LN(x)); x += mlp(LN(x))`.
+
+    Attributes:
+        recomputation: what the backward pass computes again in train mode; the results are the same.
+        run: how `update` is called: as it is, or compiled (`rayzer.model.acceleration`).
+    """
+
+    recomputation: Recomputation = "all"
+    run: Callable[..., Tensor] = staticmethod(lambda block, *arguments: block.update(*arguments))
 
     def __init__(self, width: int, head_width: int, qk_norm: bool):
         super().__init__()
@@ -79,6 +89,15 @@ class Block(nn.Module):
         Returns:
             [b, read or n + s, d].
         """
+        return self.run(self, x, read, shared)
+
+    def update(self, x: Tensor, read: int | None, shared: Tensor | None) -> Tensor:
+        """What `forward` gives, with activations kept or recomputed."""
+        if self.training and torch.is_grad_enabled():
+            return recomputed(self.recomputation, self._update, x, read, shared)
+        return self._update(x, read, shared)
+
+    def _update(self, x: Tensor, read: int | None, shared: Tensor | None) -> Tensor:
         own = x.shape[1]
         length = own + (0 if shared is None else shared.shape[1])
         read = length if read is None else read
@@ -86,17 +105,14 @@ class Block(nn.Module):
         if shared is not None:
             times = len(x) // len(shared)
             projected = self.attention.project(self.norm1(shared), max(0, read - own))
-            q, k, v = (torch.cat([a, _repeat(b, times)], 2) for a, b in zip((q, k, v), projected, strict=True))
+            q, k, v = (torch.cat([a, _repeat(b, times)], 1) for a, b in zip((q, k, v), projected, strict=True))
             x = torch.cat([x, _repeat(shared, times)], 1)
         x = x[:, :read] + self.attention.mix(q, k, v)
         return x + self.mlp(self.norm2(x))
 
 
 class Transformer(nn.Module):
-    """A stack of blocks over one sequence.
-
-    In train mode activations are recomputed in the backward pass, block by block; the results are the same.
-    """
+    """A stack of blocks over one sequence."""
 
     def __init__(self, layers: int, width: int, head_width: int, qk_norm: bool, init: BlockInit):
         super().__init__()
@@ -111,11 +127,7 @@ class Transformer(nn.Module):
         """Update tokens [b, n, d]; see `Block.forward` for `read` (of the last layer) and `shared` (of the first)."""
         last = len(self.blocks) - 1
         for index, block in enumerate(self.blocks):
-            arguments = (x, read if index == last else None, shared if index == 0 else None)
-            if self.training and torch.is_grad_enabled():
-                x = checkpoint(block, *arguments, use_reentrant=False)
-            else:
-                x = block(*arguments)
+            x = block(x, read if index == last else None, shared if index == 0 else None)
         return x
 
 

@@ -29,7 +29,7 @@ def dry_run(model: ModelConfig, recipe: TrainingConfig, device: str = "auto") ->
     ):
         advance(0, 3)
         stream = training_samples(model, recipe, range(recipe.steps))
-        loss = TrainingLoss.from_config(recipe.loss).for_speed(world.device, recipe.bf16)
+        loss = TrainingLoss.from_config(recipe.loss).for_speed(world.device, recipe.bf16, recipe.compile)
         state, trainer = build(RunConfig(model, recipe), world, loss)
         feed = Feed(stream, range(recipe.steps), recipe, world, state.bad_data, lambda event, **values: None)
         for step in (0, 1):  # the first one compiles, chooses kernels, fills caches

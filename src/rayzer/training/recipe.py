@@ -9,11 +9,11 @@ from typing import Any, Literal
 from rayzer.data.bad_data import ALLOWED_SHARE
 from rayzer.data.view_sampling import ViewConfig
 from rayzer.errors import InputError
+from rayzer.model.recomputation import Recomputation
 
 OptimizerKind = Literal["adamw", "muon"]
 Schedule = Literal["cosine", "wsd"]
 Sharding = Literal["ddp", "fsdp"]
-Recomputation = Literal["all", "none"]
 WandbMode = Literal["off", "online", "offline"]
 VggWeights = Literal["matconvnet", "torchvision"]
 
@@ -205,8 +205,11 @@ class TrainingConfig:
             optimiser state and step this run goes on from, under this configuration.
         ema_decay: of an exponential moving average of the weights, which is then what `load_model` gives; 0 for none.
         bf16: autocast to bfloat16 on a GPU.
-        compile: compile the blocks of the transformers (on a GPU).
-        recompute: which activations are computed again in the backward pass to save memory.
+        compile: compile the blocks of the transformers and the perceptual term (on a GPU).
+        tune: measure block sizes of compiled kernels in the first step, which then takes minutes; later ones are a few
+            percent faster.
+        recompute: which activations are computed again in the backward pass to save memory: "all", "selective" (all but
+            the results of attention and its projections) or "none".
         deterministic: give up some speed on a GPU for results that repeat bit for bit.
         stop_after: a run ends after this many steps in a row whose loss or gradient is not finite.
     """
@@ -224,6 +227,7 @@ class TrainingConfig:
     ema_decay: float = 0.0
     bf16: bool = True
     compile: bool = True
+    tune: bool = False
     recompute: Recomputation = "all"
     deterministic: bool = False
     stop_after: int = 10
@@ -254,6 +258,7 @@ OPERATIONAL = frozenset(
         "keep_last",
         "keep_every",
         "compile",
+        "tune",
         "recompute",
         "samples_at_once",
         "data.workers",

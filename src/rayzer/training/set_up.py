@@ -16,6 +16,7 @@ import rayzer
 from rayzer.data.bad_data import BadData
 from rayzer.devices import device_name
 from rayzer.errors import InputError
+from rayzer.model.acceleration import compile_blocks, set_recomputation
 from rayzer.model.weights import Model, build_model, initialise
 from rayzer.training.checkpoints import Checkpoints, damage, read_state
 from rayzer.training.distributed import World, distribute
@@ -66,7 +67,7 @@ def set_up(
     first_step = 0 if newest is None else read_state(newest)["step"]
     stream = training_samples(config.model, recipe, range(first_step, recipe.steps))
     validation = Validation(config.model, recipe, world) if recipe.validation.every else None
-    loss = TrainingLoss.from_config(recipe.loss).for_speed(world.device, recipe.bf16)
+    loss = TrainingLoss.from_config(recipe.loss).for_speed(world.device, recipe.bf16, recipe.compile)
     state, trainer = build(config, world, loss, newest, checkpoints.before_update)
     feed = Feed(stream, range(state.step, recipe.steps), recipe, world, state.bad_data, report)
     environment = describe(world, loss)
@@ -97,6 +98,9 @@ def build(
     from_reference = going_on is not None and going_on.suffix == ".pt"
     if newest is None and (recipe.init_from or from_reference):
         initialise(model, recipe.init_from or recipe.continue_from)
+    set_recomputation(model, recipe.recompute)
+    if recipe.compile and world.device.type == "cuda":
+        compile_blocks(model, recipe.tune)
     module = distribute(model.to(world.device), world, recipe.processes)
     state = _state(recipe, model)
     if newest is not None:

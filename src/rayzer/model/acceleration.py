@@ -1,0 +1,185 @@
+"""Speed at the edges of a model: compiled blocks, what is recomputed in training, CUDA graphs for inference.
+
+None of it changes what a model computes, the names of its parameters, or how it is copied and saved.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from rayzer.geometry.cameras import Cameras
+from rayzer.model.camera_estimator import CameraHead
+from rayzer.model.lvsm import LVSM
+from rayzer.model.rayzer import Prediction, RayZer
+from rayzer.model.recomputation import Recomputation
+from rayzer.model.scene_encoder import SceneTokens
+from rayzer.model.tokens import RayEmbedding
+from rayzer.model.transformer import Block, Transformer
+from rayzer.view_split import ViewSplit
+
+MOST_GRAPHS = 256  # variants of the one function that all blocks share; PyTorch's own limit is 8
+
+
+def set_recomputation(model: nn.Module, mode: Recomputation) -> None:
+    """Set what the backward pass of every block computes again; see `recomputed`."""
+    for module in model.modules():
+        if isinstance(module, Block):
+            module.recomputation = mode
+
+
+def compile_blocks(model: nn.Module, tune: bool = False) -> None:
+    """Compile every transformer block and ray embedding, in place, when they are next called.
+
+    Blocks of one shape share a graph, so that a stack compiles as fast as its two or three kinds of layers. Every new
+    batch size, number of tokens and mode (training, inference) compiles anew, some seconds each.
+
+    Args:
+        tune: measure block sizes of the kernels of inner layers, which are most of the work: 3 to 5 % faster for
+            another 3 s a stack in inference, and another minute in training.
+    """
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_GRAPHS)
+    for module in model.modules():
+        if isinstance(module, RayEmbedding):
+            module.compile(fullgraph=True, dynamic=False)
+        elif isinstance(module, Transformer):
+            blocks = [block for block in module.blocks if isinstance(block, Block)]
+            for block in blocks:
+                block.run = _run_compiled
+            for block in blocks[1:-1] if tune else []:
+                block.run = _run_tuned
+
+
+# Functions of a module, not bound to a block: copies of a model and its blocks keep calling their own weights.
+def _run_compiled(block: Block, *arguments) -> Tensor:
+    return _compiled(block, *arguments)
+
+
+def _run_tuned(block: Block, *arguments) -> Tensor:
+    return _tuned(block, *arguments)
+
+
+def _update(block: Block, *arguments) -> Tensor:
+    return block.update(*arguments)
+
+
+_compiled = torch.compile(_update, fullgraph=True, dynamic=False)
+_tuned = torch.compile(_update, fullgraph=True, dynamic=False, options={"coordinate_descent_tuning": True})
+
+
+class FastInference:
+    """A model for inference that is called like the model; on a GPU it is replayed from CUDA graphs.
+
+    The first call with new shapes (number of views, of scenes, pixels) compiles and records, seconds to a minute; later
+    ones launch a whole encoder or renderer at once. Long camera paths are best rendered in parts of one size. Weights
+    of Linears are stored in the half precision that autocast would cast them to in every call; camera head, norms and
+    learned tokens stay float32, so that results are those of the model under autocast. On a CPU it calls the model.
+
+    Memory: a copy of the model, half as large as the float32 one; the arguments and results of every shape; and one
+    pool as large as the largest call needs, which all graphs share: results are copied out of it and stay valid.
+
+    Args:
+        model: in any mode; it is copied, not changed.
+        dtype: torch.bfloat16, or torch.float32 to compute without autocast.
+        tune: as of `compile_blocks`.
+    """
+
+    def __init__(self, model: RayZer | LVSM, dtype: torch.dtype = torch.bfloat16, tune: bool = True):
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.dtype = dtype
+        self.device = next(model.parameters()).device
+        self._graphs: dict[tuple, _Graph] = {}
+        if self.device.type == "cuda":
+            self._pool = torch.cuda.graph_pool_handle()
+            _store_linears(self.model, dtype)
+            compile_blocks(self.model, tune)
+
+    def __call__(self, images: Tensor, split: ViewSplit, cameras: Cameras | None = None) -> Prediction:
+        """As `RayZer.forward`, or with cameras as `LVSM.forward`."""
+
+        def run(images: Tensor, context: Tensor, target: Tensor, *given: Tensor):
+            prediction = self.model(images, ViewSplit(context, target), *([Cameras(*given)] if given else []))
+            return prediction.images, prediction.cameras.world_from_camera, prediction.cameras.intrinsics
+
+        given = () if cameras is None else _tensors(cameras)
+        pictures, *found = self._replay("forward", run, images, split.context, split.target, *given)
+        return Prediction(pictures, Cameras(*found))
+
+    def estimate_cameras(self, images: Tensor, positions: Tensor | None = None) -> Cameras:
+        """As `RayZer.estimate_cameras`."""
+
+        def run(images: Tensor, *positions: Tensor):
+            return _tensors(self.model.estimate_cameras(images, *positions))  # type: ignore[operator]
+
+        return Cameras(*self._replay("cameras", run, images, *_given(positions)))
+
+    def reconstruct(self, images: Tensor, cameras: Cameras, positions: Tensor | None = None) -> SceneTokens:
+        """As `RayZer.reconstruct`."""
+
+        def run(images: Tensor, pose: Tensor, intrinsics: Tensor, *positions: Tensor):
+            return (self.model.reconstruct(images, Cameras(pose, intrinsics), *positions).tokens,)
+
+        (tokens,) = self._replay("scene", run, images, *_tensors(cameras), *_given(positions))
+        return SceneTokens(tokens, *images.shape[-2:])
+
+    def render(self, scene: SceneTokens, cameras: Cameras) -> Tensor:
+        """As `RayZer.render`."""
+        size = scene.height, scene.width
+
+        def run(tokens: Tensor, *cameras: Tensor):
+            return (self.model.render(SceneTokens(tokens, *size), Cameras(*cameras)),)
+
+        return self._replay(("render", *size), run, scene.tokens, *_tensors(cameras))[0]
+
+    def _replay(self, name, function: Callable[..., tuple[Tensor, ...]], *arguments: Tensor) -> list[Tensor]:
+        with torch.inference_mode(), self._autocast():
+            if self.device.type != "cuda":
+                return list(function(*arguments))
+            key = (name, *((argument.shape, argument.dtype) for argument in arguments))
+            if key not in self._graphs:
+                self._graphs[key] = _Graph(function, arguments, self._pool)
+            return self._graphs[key](*arguments)
+
+    def _autocast(self) -> AbstractContextManager:
+        return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype)
+
+
+class _Graph:
+    """One function of tensors of fixed shapes, recorded once; a call copies arguments in and results out."""
+
+    def __init__(self, function: Callable[..., tuple[Tensor, ...]], arguments: tuple[Tensor, ...], pool):
+        self.arguments = [argument.clone() for argument in arguments]
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(2):  # compiles, tests and tunes; nothing of that may be recorded
+                function(*self.arguments)
+        torch.cuda.current_stream().wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph, pool=pool):
+            self.results = function(*self.arguments)
+
+    def __call__(self, *arguments: Tensor) -> list[Tensor]:
+        for static, argument in zip(self.arguments, arguments, strict=True):
+            static.copy_(argument)
+        self.graph.replay()
+        return [result.clone() for result in self.results]
+
+
+def _store_linears(model: nn.Module, dtype: torch.dtype) -> None:
+    heads = {module for head in model.modules() if isinstance(head, CameraHead) for module in head.modules()}
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and module not in heads:
+            module.to(dtype)
+
+
+def _tensors(cameras: Cameras) -> tuple[Tensor, Tensor]:
+    return cameras.world_from_camera, cameras.intrinsics
+
+
+def _given(positions: Tensor | None) -> tuple[Tensor, ...]:
+    return () if positions is None else (positions,)

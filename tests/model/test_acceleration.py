@@ -1,0 +1,153 @@
+"""Compiled blocks and fast inference against the model as it is."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from rayzer.model import acceleration
+from rayzer.model.acceleration import FastInference, compile_blocks, set_recomputation
+from rayzer.model.transformer import Block
+from rayzer.model.weights import load_model, save_model
+
+KINDS = ["rayzer", "lvsm", "lvsm_decoder_only"]
+
+
+def step(model, images, split, *given):
+    model.zero_grad()
+    out = model(images, split, *given)
+    (out.images.square().mean() + out.cameras.world_from_camera.square().mean()).backward()
+    return [out.images, *(parameter.grad for parameter in model.parameters())]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["all", "selective", "none"])
+@pytest.mark.parametrize("kind", ["rayzer", "lvsm"])
+def test_compiled_blocks_equal_eager_ones(tiny_model, sample, kind, mode):
+    model = tiny_model(kind, renderer_layers=3).train()
+    set_recomputation(model, mode)
+    images, split, cameras = sample(5)
+    given = () if kind == "rayzer" else (cameras,)
+    plain = step(model, images, split, *given)
+    names = list(model.state_dict())
+    compile_blocks(model)
+    for found, expected in zip(step(model, images, split, *given), plain, strict=True):
+        assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    with torch.no_grad():
+        assert_close(model.eval()(images, split, *given).images, plain[0], rtol=0, atol=1e-5)
+    assert list(model.state_dict()) == names
+
+
+@pytest.mark.slow
+def test_compiled_bfloat16_is_as_near_to_float32_as_eager_bfloat16(tiny_model, sample):
+    model = tiny_model()
+    images, split, _ = sample(5)
+
+    def picture(bf16):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            return model(images, split).images
+
+    exact, eager = picture(False), picture(True)
+    compile_blocks(model)
+    assert (picture(True) - exact).abs().max() <= 1.5 * (eager - exact).abs().max()
+
+
+@pytest.fixture
+def marked(monkeypatch):
+    """Stands in for the compiler, which takes long: remembers which blocks were run compiled."""
+    ran = []
+    monkeypatch.setattr(acceleration, "_compiled", lambda block, *x: ran.append((block, "plain")) or block.update(*x))
+    monkeypatch.setattr(acceleration, "_tuned", lambda block, *x: ran.append((block, "tuned")) or block.update(*x))
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda *_, **__: None)
+    return ran
+
+
+def test_every_block_is_compiled_and_inner_ones_are_tuned(tiny_model, sample, marked):
+    model = tiny_model(renderer_layers=4)
+    images, split, _ = sample(5)
+    compile_blocks(model, tune=True)
+    model(images, split)
+    assert [block for block, _ in marked] == [module for module in model.modules() if isinstance(module, Block)]
+    assert [how for _, how in marked] == [*4 * ["plain"], "plain", "tuned", "tuned", "plain"]
+
+
+def test_copies_and_files_of_a_compiled_model(tiny_model, sample, marked, tmp_path):
+    model = tiny_model()
+    images, split, _ = sample(5)
+    compile_blocks(model)
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        next(twin.renderer.transformer.blocks[0].parameters()).mul_(2)
+    assert (twin(images, split).images - model(images, split).images).abs().max() > 1e-4  # its own weights
+    blocks = {block for block, _ in marked}
+    assert len(blocks) == 12
+    assert pickle.dumps(model)  # what a spawned process is given
+    save_model(model, tmp_path / "model")
+    assert torch.equal(load_model(tmp_path / "model")(images, split).images, model(images, split).images)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", KINDS)
+def test_fast_inference_on_a_cpu_is_the_model(tiny_model, sample, kind, dtype):
+    model = tiny_model(kind)
+    fast = FastInference(model.train(), dtype)
+    model.eval()
+    images, split, cameras = sample(5)
+    given = () if kind == "rayzer" else (cameras,)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        expected = model(images, split, *given)
+        scene = model.reconstruct(images, cameras)
+        views = model.render(scene, cameras)
+        if kind == "rayzer":
+            found = model.estimate_cameras(images, torch.arange(5))
+    assert torch.equal(fast(images, split, *given).images, expected.images)
+    assert torch.equal(fast(images, split, *given).cameras.intrinsics, expected.cameras.intrinsics)
+    assert torch.equal(fast.reconstruct(images, cameras).tokens, scene.tokens)
+    assert torch.equal(fast.render(scene, cameras), views)
+    if kind == "rayzer":
+        same = fast.estimate_cameras(images, torch.arange(5))
+        assert torch.equal(same.world_from_camera, found.world_from_camera)
+
+
+def test_fast_inference_leaves_the_model_alone(tiny_model):
+    model = tiny_model().train()
+    FastInference(model)
+    assert model.training
+    assert all(parameter.requires_grad and parameter.dtype == torch.float32 for parameter in model.parameters())
+
+
+def test_stored_linears_are_what_autocast_would_make_of_them(tiny_model, sample):
+    model = tiny_model()
+    images, split, _ = sample(5)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        before = model(images, split)
+        acceleration._store_linears(model, torch.bfloat16)
+        after = model(images, split)
+    assert torch.equal(before.images, after.images)
+    assert torch.equal(before.cameras.world_from_camera, after.cameras.world_from_camera)
+    assert {p.dtype for p in model.camera_estimator.head.parameters()} == {torch.float32}
+    assert model.renderer.transformer.blocks[0].mlp[0].weight.dtype == torch.bfloat16
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", KINDS)
+def test_graphs_equal_the_model(tiny_model, sample, kind):
+    model = tiny_model(kind).cuda()
+    images, split, cameras = sample(5)
+    images, split, cameras = images.cuda(), split.to("cuda"), cameras.to("cuda")
+    given = () if kind == "rayzer" else (cameras,)
+    fast = FastInference(model, torch.float32, tune=False)
+    for shift in (0, 1):  # the second call replays what the first recorded, on other pictures
+        moved = images.roll(shift, 1)
+        with torch.no_grad():
+            expected = model(moved, split, *given)
+            scene = model.reconstruct(moved, cameras)
+            views = model.render(scene, cameras)
+        assert_close(fast(moved, split, *given).images, expected.images, rtol=0, atol=1e-5)
+        assert_close(fast.reconstruct(moved, cameras).tokens, scene.tokens, rtol=1e-4, atol=1e-4)
+        assert_close(fast.render(scene, cameras), views, rtol=0, atol=1e-5)
+    kept = fast.render(scene, cameras)
+    fast.render(scene, cameras[:, [1, 0, 2, 3, 4]])
+    assert_close(kept, views, rtol=0, atol=1e-5)  # results outlive the next call
