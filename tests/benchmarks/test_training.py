@@ -8,8 +8,10 @@ import torch
 from rayzer.benchmarks import training
 from rayzer.configs import load_config
 from rayzer.model.flops import training_flops
+from rayzer.training.distributed import World
 from rayzer.training.recipe import LossConfig
 
+ALONE = World(0, 1, torch.device("cpu"))
 SMOKE = ["--config", "smoke", "--device", "cpu", "--steps", 2]
 
 
@@ -31,7 +33,7 @@ def test_the_step_of_the_trainer_is_timed(monkeypatch):
     calls = []
     original = training.train_step
     monkeypatch.setattr(training, "train_step", lambda *arguments: calls.append(1) or original(*arguments))
-    results = training.measure_training(load_config("smoke"), torch.device("cpu"), 2, with_plain=False)
+    results = training.measure_training(load_config("smoke"), World(0, 1, torch.device("cpu")), 2, with_plain=False)
     assert len(calls) == 1 + 3 + 2
     assert list(results["results"]) == ["fast"]
     assert "difference" not in results
@@ -40,7 +42,7 @@ def test_the_step_of_the_trainer_is_timed(monkeypatch):
 def test_utilisation_counts_the_perceptual_network(monkeypatch):
     monkeypatch.setattr(training, "peak_flops", lambda name: 1e12)
     config = load_config("smoke", ["training.loss.perceptual=0.2", "training.samples_at_once=1"])
-    fast = training.measure_training(config, torch.device("cpu"), 1, with_plain=False)["results"]["fast"]
+    fast = training.measure_training(config, World(0, 1, torch.device("cpu")), 1, with_plain=False)["results"]["fast"]
     flops = training_flops(config.model, perceptual=True)
     assert fast["mfu"] == pytest.approx(flops / (fast["median_ms"] / 1000) / 1e12)
     assert flops > 2 * training_flops(config.model)
@@ -66,5 +68,7 @@ def test_given_cameras():
     config = load_config("smoke")
     model = load_config("lvsm_decoder_only", ["model.width=32", "model.head_width=16", "model.renderer_layers=1"]).model
     small = replace(model, image_height=32, image_width=32, context_views=2, target_views=2)
-    results = training.measure_training(replace(config, model=small), torch.device("cpu"), 1, with_plain=False)
+    results = training.measure_training(
+        replace(config, model=small), World(0, 1, torch.device("cpu")), 1, with_plain=False
+    )
     assert results["results"]["fast"]["updates"] == 5

@@ -30,13 +30,16 @@ from rayzer.view_split import ViewSplit
 
 
 def measure_training(
-    config: Config, device: torch.device, steps: int, with_plain: bool = True, advance: Advance | None = None
+    config: Config, world: World, steps: int, with_plain: bool = True, advance: Advance | None = None
 ) -> dict[str, Any]:
-    """Time steps of `training.samples_at_once` scenes with the recipe's loss, precision, optimiser and recomputation.
+    """Time steps with the recipe's loss, precision, optimiser and recomputation.
+
+    Every process has `training.samples_at_once` scenes.
 
     Weights, those of the perceptual loss's VGG-19 too, and pictures are random.
 
     Args:
+        world: the processes that train together; all must call this.
         steps: timed ones; the first, which compile, come before.
         with_plain: time eager blocks that recompute everything beside it, from the same weights.
         advance: told how many of the paths are done.
@@ -45,7 +48,8 @@ def measure_training(
         What `rayzer bench train` prints. `difference` holds relative differences of loss and gradient norm in the
         first step, fast path to plain path.
     """
-    recipe = replace(config.training, batch_size=config.training.samples_at_once, ema_decay=0.0)
+    device = world.device
+    recipe = replace(config.training, batch_size=config.training.samples_at_once * world.size, ema_decay=0.0)
     recipes = {"fast": recipe}
     if with_plain:
         recipes["plain"] = replace(recipe, compile=False, recompute="all")
@@ -53,10 +57,11 @@ def measure_training(
     for done, (name, of_path) in enumerate(recipes.items()):
         if advance is not None:
             advance(done, len(recipes))
-        results[name], first[name] = _measure(config.model, of_path, device, steps)
+        results[name], first[name] = _measure(config.model, of_path, world, steps)
         gc.collect()  # the next path finds the memory free
     output = {
         **environment(device),
+        "processes": world.size,
         "precision": "bfloat16" if recipe.bf16 and device.type == "cuda" else "float32",
         "batch_size": recipe.batch_size,
         "loss": {name: weight for name, weight in asdict(recipe.loss).items() if isinstance(weight, float) and weight},
@@ -70,22 +75,22 @@ def measure_training(
 
 
 def _measure(
-    model: ModelConfig, recipe: TrainingConfig, device: torch.device, steps: int
+    model: ModelConfig, recipe: TrainingConfig, world: World, steps: int
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """One path: its figures, and loss and gradient norm of the first step."""
-    world = World(0, 1, device)
+    device, share = world.device, recipe.samples_at_once
     loss = random_loss(recipe.loss).for_speed(device, recipe.bf16, recipe.compile)
     state, trainer = build(RunConfig(model, recipe), world, loss)
-    batch = _random_batch(model, recipe.batch_size, device)
+    batch = _random_batch(model, share, device)
 
     def step():
-        return train_step(trainer, state, [batch], recipe.batch_size)
+        return train_step(trainer, state, [batch], share)
 
     start = step()
     forget_peak_memory(device)
     spread = time_calls(step, device, steps)
     seconds, peak = spread.median_ms / 1000, peak_flops(device_name(device))
-    flops = recipe.batch_size * training_flops(model, perceptual=bool(recipe.loss.perceptual))
+    flops = share * training_flops(model, perceptual=bool(recipe.loss.perceptual))
     figures = {
         "compiled": recipe.compile and device.type == "cuda",
         "tuned": recipe.compile and recipe.tune and device.type == "cuda",

@@ -105,21 +105,22 @@ def bench_train(
     """Time whole training steps on random pictures and weights, and print the results as JSON.
 
     \b
-    A step is what `rayzer train` does on one device: forward pass, losses, backward pass, clipping, optimiser. It has
-    training.samples_at_once scenes. KEY=VALUE changes the configuration:
+    A step is what `rayzer train` does: forward pass, losses, backward pass, clipping, optimiser. It has
+    training.samples_at_once scenes for each process. KEY=VALUE changes the configuration:
       rayzer bench train --config rayzer_dl3dv training.recompute=none
+      torchrun --nproc-per-node 2 -m rayzer bench train --config rayzer_dl3dv --no-plain
     """
     from rayzer.benchmarks.training import measure_training
     from rayzer.configs import load_config
-    from rayzer.devices import choose_device
     from rayzer.progress import progress_bar
+    from rayzer.training.distributed import joined_world
 
     _check_json(json_file)
     found = load_config(config, overrides)
-    chosen = choose_device(device, ("cuda", "cpu"))
-    with progress_bar("Measuring") as advance:
-        results = measure_training(found, chosen, steps, plain, advance)
-    _tell({"config": config, "overrides": list(overrides), **results}, json_file)
+    with joined_world(found.training.processes, device) as world, progress_bar("Measuring") as advance:
+        results = measure_training(found, world, steps, plain, advance)
+        if world.is_first:
+            _tell({"config": config, "overrides": list(overrides), **results}, json_file)
 
 
 @bench.command("render", short_help="How fast a model predicts a scene and renders it.")
