@@ -64,13 +64,13 @@ def marked(monkeypatch):
     return ran
 
 
-def test_every_block_is_compiled_and_inner_ones_are_tuned(tiny_model, sample, marked):
-    model = tiny_model(renderer_layers=4)
+def test_every_block_is_compiled_and_inner_ones_of_the_renderer_are_tuned(tiny_model, sample, marked):
+    model = tiny_model(scene_layers=3, renderer_layers=4)
     images, split, _ = sample(5)
     compile_blocks(model, tune=True)
     model(images, split)
     assert [block for block, _ in marked] == [module for module in model.modules() if isinstance(module, Block)]
-    assert [how for _, how in marked] == [*4 * ["plain"], "plain", "tuned", "tuned", "plain"]
+    assert [how for _, how in marked] == [*5 * ["plain"], "plain", "tuned", "tuned", "plain"]
 
 
 def test_copies_and_files_of_a_compiled_model(tiny_model, sample, marked, tmp_path):

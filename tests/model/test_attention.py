@@ -115,6 +115,19 @@ def test_the_first_call_may_be_inside_a_recomputed_region(kernel, monkeypatch):
         assert_close(found, right)
 
 
+@pytest.mark.slow
+def test_the_first_call_may_be_traced(kernel, hopper, monkeypatch):
+    kernel(lambda results: results)
+    hopper(True)
+    tested = []
+    monkeypatch.setattr(module, "cudnn_is_right", lambda *key: tested.append(key) or cudnn_is_right(*key, device="cpu"))
+    compiled = torch.compile(attention, fullgraph=True, dynamic=False)
+    q, k, v = qkv()
+    for _ in range(2):
+        assert_close(compiled(q, k, v), torch.nn.functional.scaled_dot_product_attention(q, k, v))
+    assert set(tested) == {(torch.float32, 8, 5, 7)}
+
+
 def test_a_right_kernel_is_used_and_tested_once(kernel):
     calls = []
     kernel(lambda results: calls.append(1) or results)

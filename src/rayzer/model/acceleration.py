@@ -19,7 +19,7 @@ from rayzer.model.rayzer import Prediction, RayZer
 from rayzer.model.recomputation import Recomputation
 from rayzer.model.scene_encoder import SceneTokens
 from rayzer.model.tokens import RayEmbedding
-from rayzer.model.transformer import Block, Transformer
+from rayzer.model.transformer import Block
 from rayzer.view_split import ViewSplit
 
 MOST_GRAPHS = 256  # variants of the one function that all blocks share; PyTorch's own limit is 8
@@ -32,26 +32,25 @@ def set_recomputation(model: nn.Module, mode: Recomputation) -> None:
             module.recomputation = mode
 
 
-def compile_blocks(model: nn.Module, tune: bool = False) -> None:
+def compile_blocks(model: RayZer | LVSM, tune: bool = False) -> None:
     """Compile every transformer block and ray embedding, in place, when they are next called.
 
     Blocks of one shape share a graph, so that a stack compiles as fast as its two or three kinds of layers. Every new
     batch size, number of tokens and mode (training, inference) compiles anew, some seconds each.
 
     Args:
-        tune: measure block sizes of the kernels of inner layers, which are most of the work: 3 to 5 % faster for
-            another 3 s a stack in inference, and another minute in training.
+        tune: measure block sizes of the kernels of the renderer's inner layers, which are over half of the work: 3 to
+            5 % faster for another 3 s in inference, and another minute in training.
     """
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_GRAPHS)
     for module in model.modules():
         if isinstance(module, RayEmbedding):
             module.compile(fullgraph=True, dynamic=False)
-        elif isinstance(module, Transformer):
-            blocks = [block for block in module.blocks if isinstance(block, Block)]
-            for block in blocks:
-                block.run = _run_compiled
-            for block in blocks[1:-1] if tune else []:
-                block.run = _run_tuned
+        elif isinstance(module, Block):
+            module.run = _run_compiled
+    inner = [block for block in model.renderer.transformer.blocks if isinstance(block, Block)][1:-1]
+    for block in inner if tune else []:
+        block.run = _run_tuned
 
 
 # Functions of a module, not bound to a block: copies of a model and its blocks keep calling their own weights.
