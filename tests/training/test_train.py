@@ -177,3 +177,10 @@ def test_unusable_folders(tiny, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write there"):
         run(tiny(folder="file/run"))
+
+
+def test_a_run_on_another_thread(tiny):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(run, tiny("training.steps=2", "training.data.workers=1")).result() == 0

@@ -28,6 +28,7 @@ from rayzer.model.transformer import Transformer
 from rayzer.training.recipe import ProcessConfig
 
 START_S = 600.0  # compiling, reading checkpoints, the first batch: a silent process is waited for this long
+LONG_PLACES = ("saving", "validation")  # where a living process is waited for just as long
 STORE_S = 10.0  # a store that does not answer for so long is gone
 LOST = 75  # exit code (EX_TEMPFAIL) of a process that gives up on others; starting again may help
 
@@ -246,8 +247,8 @@ class Watchdog:
             beat += 1
             try:
                 self.store.set(self._key(self.rank), json.dumps([beat, *self._place]))
-                if time.monotonic() - self._since > self.patience_s:
-                    self._give_up(self.lost() or self._waited_for())
+                if time.monotonic() - self._since > self.patience_s and (reason := self._reason_to_end()):
+                    self._give_up(reason)
             except RuntimeError as error:  # the store went with the process (or launcher) that held it
                 if not self._stop.is_set():
                     self._give_up(f"the process that others meet at is gone ({str(error).splitlines()[0]})")
@@ -261,10 +262,12 @@ class Watchdog:
         named = ", ".join(f"rank {rank} ({_told(after[rank])})" for rank in silent)
         return f"no sign of life from {named}: dead, stopped, or its machine is gone" if silent else ""
 
-    def _waited_for(self) -> str:
-        beats = self._beats()
+    def _reason_to_end(self) -> str:
+        """Who is lost; or who is waited for, unless it does what may take long (writing to a slow disk)."""
+        lost, beats = self.lost(), self._beats()
         last = min(range(self.size), key=lambda rank: beats[rank][1])
-        return f"all wait for rank {last} ({_told(beats[last])})"
+        busy = beats[last][2] in LONG_PLACES and time.monotonic() - self._since < START_S
+        return lost or ("" if busy else f"all wait for rank {last} ({_told(beats[last])})")
 
     def _beats(self) -> list[list]:
         keys = [self._key(rank) for rank in range(self.size)]

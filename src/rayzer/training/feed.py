@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
@@ -161,5 +162,6 @@ class Feed:
         try:
             first = next(islice(batches, skipped, None))
         finally:
-            signal.signal(signal.SIGCHLD, handler)
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGCHLD, handler)
         return chain([first], batches)

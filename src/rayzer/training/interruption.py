@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from types import FrameType
 
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -19,7 +20,9 @@ class Interruption:
         self.signal = 0
 
     def __enter__(self) -> Interruption:
-        self._before = {number: signal.signal(number, self._note) for number in EXIT_CODES}
+        on_main_thread = threading.current_thread() is threading.main_thread()  # others get no signals
+        numbers = EXIT_CODES if on_main_thread else {}
+        self._before = {number: signal.signal(number, self._note) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:

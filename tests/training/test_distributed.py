@@ -1,0 +1,94 @@
+"""What the watchdog says and does, seen from one process: the others are entries of the store."""
+
+import json
+import threading
+import time
+
+import pytest
+import torch.distributed as dist
+
+from rayzer.training import distributed
+from rayzer.training.distributed import Watchdog
+
+
+class Other(threading.Thread):
+    """A process that tells where it is, until it is stopped."""
+
+    def __init__(self, store, rank, step, place):
+        super().__init__(daemon=True)
+        self.store, self.rank, self.step, self.place, self.going = store, rank, step, place, True
+        self.start()
+
+    def run(self):
+        beat = 0
+        while self.going:
+            beat += 1
+            self.store.set(f"rayzer/place/{self.rank}", json.dumps([beat, self.step, self.place]))
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """A watchdog of rank 0 of 3 that notes why it gives up instead of ending the process."""
+    store = dist.HashStore()
+    dog = Watchdog(0, 3, store, timeout_s=0.5)
+    reasons = []
+    monkeypatch.setattr(dog, "_give_up", reasons.append)
+    yield dog, store, reasons
+    dog.stop()
+
+
+def test_a_silent_process_is_named(watched):
+    dog, store, reasons = watched
+    Other(store, 1, 8, "training")
+    Other(store, 2, 7, "waiting for data").going = False
+    dog.at("training", 8)
+    dog.start()
+    time.sleep(1.2)
+    assert reasons
+    assert reasons[0].startswith("no sign of life from rank 2 (last seen at waiting for data, step 7)")
+
+
+def test_the_one_that_is_behind_is_named(watched):
+    dog, store, reasons = watched
+    Other(store, 1, 7, "waiting for data")
+    Other(store, 2, 8, "training")
+    dog.at("training", 8)
+    dog.start()
+    time.sleep(1.2)
+    assert reasons[:1] == ["all wait for rank 1 (last seen at waiting for data, step 7)"]
+
+
+def test_a_living_process_may_save_for_long(watched, monkeypatch):
+    dog, store, reasons = watched
+    Other(store, 1, 7, "saving")
+    Other(store, 2, 8, "training")
+    dog.at("training", 8)
+    dog.start()
+    time.sleep(1.2)
+    assert not reasons
+    monkeypatch.setattr(distributed, "START_S", 0.1)
+    time.sleep(0.8)
+    assert reasons
+
+
+def test_progress_and_the_start_are_waited_for(watched):
+    dog, _, reasons = watched
+    dog.start()
+    time.sleep(0.8)  # nothing is done yet: models are compiled
+    for step in range(8):
+        dog.at("training", step)
+        time.sleep(0.1)
+    assert not reasons
+
+
+def test_a_store_that_is_gone(watched, monkeypatch):
+    dog, _, reasons = watched
+
+    def gone(*_):
+        raise RuntimeError("connection reset")
+
+    monkeypatch.setattr(dog, "store", type("Gone", (), {"set": gone})())
+    dog.start()
+    time.sleep(0.3)
+    assert reasons[0] == "the process that others meet at is gone (connection reset)"
