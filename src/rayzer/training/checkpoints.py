@@ -65,7 +65,7 @@ class Checkpoints:
         self._host = HostCopies()
         self._writer = ThreadPoolExecutor(1, "checkpoint writer")
         self._writing: Future[None] | None = None
-        self._saved = -1
+        self._saved, self._prepared = -1, False
         self._group: dist.ProcessGroup | None = None
 
     def newest(self) -> Path | None:
@@ -126,6 +126,12 @@ class Checkpoints:
         best = None if state.best is None else state.best.step
         if self.world.is_first or state.is_sharded:
             self._writing = self._writer.submit(self._write, state.step, files, texts, best)
+
+    def prepare(self, state: TrainingState) -> None:
+        """Take the memory that copies of a GPU's tensors need, once: the system needs seconds to give so much."""
+        if not self._prepared and self.world.device.type == "cuda":
+            self._host.copy(state.tensors(self.world.rank, self.world.size))
+        self._prepared = True
 
     def before_update(self) -> None:
         """Make the device wait, not this process, until the weights about to be changed have been copied."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -89,9 +88,6 @@ def build(
         InputError: if weights or optimiser state are to come from a file that cannot be used.
     """
     recipe = config.training
-    if recipe.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
-        torch.use_deterministic_algorithms(True)
     seed_everything(recipe.seed, -1, 0)  # all processes draw the same first weights
     model = build_model(config.model)
     going_on = Path(recipe.continue_from) if recipe.continue_from and newest is None else None

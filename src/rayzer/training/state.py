@@ -8,8 +8,10 @@ that was never interrupted, and why it may resume with another number of process
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,6 +173,19 @@ def _joined(files: list[Path], parameters: Mapping[str, Tensor]) -> Iterator[tup
         if value.ndim and value.shape != shape:
             raise InputError(f"{files[0]}: {name} is {list(value.shape)} but should be {list(shape)}")
         yield name, value
+
+
+@contextmanager
+def determinism(wanted: bool) -> Iterator[None]:
+    """Inside, if wanted, only algorithms whose results repeat bit for bit are used; some GPU work is slower then."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def seed_everything(seed: int, step: int, rank: int) -> None:

@@ -14,7 +14,7 @@ from rayzer.training.log import events_of
 from rayzer.training.recipe import TrainingConfig
 from rayzer.training.run_folder import RunConfig, refuse_other_configuration, run_folder
 from rayzer.training.set_up import Run, set_up
-from rayzer.training.state import Best, seed_everything
+from rayzer.training.state import Best, determinism, seed_everything
 from rayzer.training.step import StepResult, train_step
 
 
@@ -38,6 +38,7 @@ def train(model: ModelConfig, recipe: TrainingConfig, device: str = "auto") -> i
         joined_world(recipe.processes, device) as world,
         lost_processes_named(world),
         cpu_threads(world, recipe.data.workers),
+        determinism(recipe.deterministic),
         run_folder(recipe, world) as folder,
         events_of(folder, world) as report,
     ):
@@ -56,6 +57,7 @@ def _loop(run: Run, interruption: Interruption) -> int:
     signal = 0
     while state.step < recipe.steps and not signal:
         signal = _step(run, interruption).signal
+        run.checkpoints.prepare(state)
         if _due(run, recipe.validation.every) and not signal:
             _validate(run)
         if _due(run, recipe.log.pictures_every):
