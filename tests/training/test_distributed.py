@@ -38,11 +38,17 @@ def watched(monkeypatch):
     dog.stop()
 
 
+def settled(dog, place, step):
+    """Beyond its first time at a place, where models are compiled."""
+    for name in (place, "waiting for data", place):
+        dog.at(name, step)
+
+
 def test_a_silent_process_is_named(watched):
     dog, store, reasons = watched
     Other(store, 1, 8, "training")
     Other(store, 2, 7, "waiting for data").going = False
-    dog.at("training", 8)
+    settled(dog, "training", 8)
     dog.start()
     time.sleep(1.2)
     assert reasons
@@ -53,7 +59,7 @@ def test_the_one_that_is_behind_is_named(watched):
     dog, store, reasons = watched
     Other(store, 1, 7, "waiting for data")
     Other(store, 2, 8, "training")
-    dog.at("training", 8)
+    settled(dog, "training", 8)
     dog.start()
     time.sleep(1.2)
     assert reasons[:1] == ["all wait for rank 1 (last seen at waiting for data, step 7)"]
@@ -63,7 +69,7 @@ def test_a_living_process_may_save_for_long(watched, monkeypatch):
     dog, store, reasons = watched
     Other(store, 1, 7, "saving")
     Other(store, 2, 8, "training")
-    dog.at("training", 8)
+    settled(dog, "training", 8)
     dog.start()
     time.sleep(1.2)
     assert not reasons
@@ -89,6 +95,9 @@ def test_a_store_that_is_gone(watched, monkeypatch):
         raise RuntimeError("connection reset")
 
     monkeypatch.setattr(dog, "store", type("Gone", (), {"set": gone})())
+    settled(dog, "training", 8)
     dog.start()
     time.sleep(0.3)
-    assert reasons[0] == "the process that others meet at is gone (connection reset)"
+    assert not reasons  # it may be busy
+    time.sleep(0.8)
+    assert reasons[0] == "the process that others meet at does not answer (connection reset)"

@@ -44,7 +44,7 @@ def test_a_tracker_that_fails_changes_nothing(tiny, monkeypatch, caplog):
     first, second = ((folder / "metrics.jsonl").read_bytes() for folder in folders)
     assert first == second
     assert "tensorboard: stopped (ConnectionError: no route to host)" in caplog.text
-    assert "tracker_stopped" in (folders[1] / "events.jsonl").read_text()
+    assert "tracker stopped" in (folders[1] / "events.jsonl").read_text()
 
 
 def test_a_key_file_that_is_missing_is_told_at_once(tiny, tmp_path):

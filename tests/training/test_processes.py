@@ -73,6 +73,23 @@ def test_a_bad_loss_on_one_rank_is_skipped_on_all(tmp_path):
     assert "rank 1: room" in event["scenes"]
 
 
+def test_an_infinite_loss_on_one_rank_is_skipped_on_all(tmp_path):
+    codes, outputs = run(tmp_path, 2, fault="inf")
+    assert codes == [0, 0], outputs
+    assert [line["skipped"] for line in metrics(tmp_path)] == [False, False, False, True, False, False]
+
+
+def test_validation_changes_nothing_where_weights_are_sharded(tmp_path):
+    options = ["training.processes.sharding=fsdp", "training.ema_decay=0.999", "training.validation.samples=1"]
+    losses = []
+    for every in (0, 1):
+        folder = tmp_path / str(every)
+        codes, outputs = run(folder, 2, *options, f"training.validation.every={every}", "training.log.pictures_every=2")
+        assert codes == [0, 0], outputs
+        losses.append([line["loss"] for line in metrics(folder)])
+    assert losses[0] == losses[1]
+
+
 def test_sigterm_to_one_rank_saves_and_ends_all(tmp_path):
     codes, outputs = run(tmp_path, 2, fault="sigterm")
     assert codes == [143, 143], outputs
@@ -114,7 +131,7 @@ def test_sharded_checkpoints_are_resumed_by_any_number_of_processes(tmp_path, ki
     codes, outputs = run(cut, 2, *options, stop, sharded, fault="sigterm")
     assert codes == [143, 143], outputs
     assert len(list((cut / "checkpoints" / name_of(4)).glob("optimizer-*.safetensors"))) == 2
-    codes, outputs = run(cut, 1, *options) if then == "ddp" else run(cut, 4, *options, sharded)
+    codes, outputs = run(cut, 2, *options) if then == "ddp" else run(cut, 4, *options, sharded)
     assert set(codes) == {0}, outputs
     expected, found = ([line["loss"] for line in metrics(folder)] for folder in (whole, cut))
     assert found == pytest.approx(expected, rel=1e-5)

@@ -101,8 +101,8 @@ def reference_training_file(path, model, order, steps=5):
     content = {
         "model": to_reference(model),
         "optimizer": optimizer.state_dict(),
-        "lr_scheduler": {},
-        "fwdbwd_pass_step": steps + 2,
+        "lr_scheduler": {"last_epoch": steps + 2},
+        "fwdbwd_pass_step": 4 * (steps + 2),
         "param_update_step": steps,
     }
     torch.save(content, path)
@@ -114,7 +114,10 @@ def test_continuing_a_run_of_the_reference(tiny, alone, tmp_path, order):
     torch.manual_seed(3)
     model = build_model(tiny().model)
     theirs = reference_training_file(tmp_path / "theirs.pt", model, order)
-    state = built(tiny(f"training.continue_from={tmp_path / 'theirs.pt'}", "training.optimizer.kind=adamw"), alone)
+    state = built(
+        tiny(f"training.continue_from={tmp_path / 'theirs.pt'}", "training.optimizer.kind=adamw", "training.steps=9"),
+        alone,
+    )
     assert (state.step, state.updates) == (7, 5)
     names = dict(model.named_parameters())
     for name, parameter in state.model.named_parameters():
@@ -122,6 +125,12 @@ def test_continuing_a_run_of_the_reference(tiny, alone, tmp_path, order):
         assert state.average[name].equal(names[name])
         for kind, value in theirs.state[names[name]].items():
             assert value.equal(state.optimizer.parts[0].state[parameter][kind]), (name, kind)
+
+
+def test_a_run_that_is_done_cannot_go_on(tiny):
+    first = done(tiny(folder="first"))
+    with pytest.raises(InputError, match=r"has done 6 steps already; set training\.steps higher"):
+        done(tiny(f"training.continue_from={checkpoint(first, 6)}", folder="second"))
 
 
 def test_what_cannot_be_continued(tiny, alone, tmp_path):
@@ -137,7 +146,12 @@ def test_what_cannot_be_continued(tiny, alone, tmp_path):
     content["optimizer"]["state"][0]["exp_avg"] = torch.zeros(3, 3)
     torch.save(content, tmp_path / "theirs.pt")
     with pytest.raises(InputError, match="the state of its optimiser does not fit"):
-        built(tiny(f"training.continue_from={tmp_path / 'theirs.pt'}", "training.optimizer.kind=adamw"), alone)
+        built(
+            tiny(
+                f"training.continue_from={tmp_path / 'theirs.pt'}", "training.optimizer.kind=adamw", "training.steps=9"
+            ),
+            alone,
+        )
 
 
 LVSM = [

@@ -115,7 +115,7 @@ def test_a_start_that_hangs(gate, reports, report, caplog):
     assert seconds(lambda: [background.scalars(step, {"loss": 0.0}) for step in range(1000)]) < 0.5
     assert 0.1 < seconds(lambda: reports.append(background.close(0.2))) < 0.6
     reason = "does not answer at the end of the run"
-    assert reports == [("tracker_stopped", {"tracker": "test", "reason": reason}), False]
+    assert reports == [("tracker stopped", {"tracker": "test", "reason": reason}), False]
     assert caplog.messages == [f"test: stopped ({reason}); the run is not affected, metrics.jsonl has its numbers"]
     gate.set()  # and fails afterwards: no second report
     background._thread.join(5)
@@ -144,7 +144,7 @@ def test_errors_end_the_tracker_alone(where, error, reports, report, caplog):
     assert background.close() is True
     assert tracker.calls[-1][0] == where
     reason = f"{type(error).__name__}: no route to host"
-    assert reports == [("tracker_stopped", {"tracker": "test", "reason": reason})]
+    assert reports == [("tracker stopped", {"tracker": "test", "reason": reason})]
     assert caplog.messages == [f"test: stopped ({reason}); the run is not affected, metrics.jsonl has its numbers"]
 
 

@@ -31,7 +31,7 @@ def rayzer_dl3dv() -> Config:
 
     Hardware: 32 GPUs of 80 GB. Published for its weights (even / random targets): 25.59 / 25.47 dB PSNR.
     """
-    return Config(RayZerConfig(), TrainingConfig(output_dir="runs/rayzer_dl3dv"))
+    return Config(RayZerConfig(), TrainingConfig(output_dir="runs/rayzer_dl3dv", recompute="selective"))
 
 
 def rayzer_paper() -> Config:
@@ -108,6 +108,7 @@ def _lvsm_training(output_dir: str) -> TrainingConfig:
     """The reference's LVSM file: distances 64-96 without curriculum, looser skipping from the first step."""
     return TrainingConfig(
         output_dir=output_dir,
+        recompute="selective",
         optimizer=OptimizerConfig(skip_norm=5.0, skip_after=-1),
         views=ViewConfig(start_distance=(64, 96), end_distance=(64, 96), curriculum_steps=0),
     )

@@ -81,9 +81,12 @@ def _too_many(bad: int, seen: int, allowed_share: float) -> bool:
 def _fault(source: SceneSamples, ref: SceneRef, needed: int) -> str:
     """Why a scene cannot be used at all steps, or an empty text."""
     try:
-        frames = len(source.read(ref)[0].present)
+        scene = source.read(ref)[0]
     except InputError as error:
         return str(error)
+    frames = len(scene.present)
+    if source.cameras != "none" and any(frame.world_from_camera is None for frame in scene.frames):
+        return f"{ref}: has no cameras, which this model needs; estimate them or take the scene off the list"
     if frames >= needed:
         return ""
     wanted = f"a sample spans up to {needed} frames or more in the course of training"

@@ -10,6 +10,7 @@ from rayzer.errors import InputError
 
 MANIFEST = "manifest.json"
 VERSION = 1
+ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)  # other errors may pass
 
 
 def manifest_text(files: dict[str, str]) -> str:
@@ -24,6 +25,7 @@ def read_manifest(folder: Path) -> dict[str, str]:
 
     Raises:
         InputError: if the manifest is missing or differs in a single byte from what was written.
+        OSError: if it is there and cannot be read.
     """
     path = folder / MANIFEST
     try:
@@ -31,6 +33,6 @@ def read_manifest(folder: Path) -> dict[str, str]:
         files = json.loads(text)["files"]
         if text == manifest_text(files):
             return files
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (*ABSENT, ValueError, LookupError, TypeError, RecursionError):
         pass  # as bad as a wrong checksum
     raise InputError(f"{path}: missing or damaged; take another checkpoint of the run")

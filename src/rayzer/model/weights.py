@@ -204,7 +204,10 @@ def resolve_config(config: str | Path | ModelConfig) -> ModelConfig:
 def _verified_weights(folder: Path) -> str:
     """The file with the weights, after comparing it and the configuration with the checksums written with them."""
     listing = MANIFEST if (folder / MANIFEST).is_file() else CHECKSUMS
-    known = read_manifest(folder) if listing == MANIFEST else _read_checksums(folder)
+    try:
+        known = read_manifest(folder) if listing == MANIFEST else _read_checksums(folder)
+    except OSError as error:
+        raise InputError(f"{folder / listing}: cannot be read ({error.strerror})") from None
     weights = AVERAGE if AVERAGE in known else WEIGHTS
     missing = [name for name in (CONFIG, weights, listing) if not (folder / name).is_file()]
     if missing:

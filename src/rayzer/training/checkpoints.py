@@ -21,7 +21,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -32,9 +32,10 @@ from torch import Tensor
 
 from rayzer.errors import InputError, RunError
 from rayzer.files import file_sha256, move_entry, remove_entry, write_tensors
-from rayzer.model.manifest import MANIFEST, manifest_text, read_manifest
+from rayzer.model.manifest import ABSENT, MANIFEST, manifest_text, read_manifest
 from rayzer.model.weights import CONFIG, config_text
-from rayzer.training.distributed import World
+from rayzer.training.distributed import SAVING, World
+from rayzer.training.records import Report
 from rayzer.training.run_folder import RunConfig
 from rayzer.training.state import TrainingState
 
@@ -42,8 +43,6 @@ TRAINING, STATE, ENVIRONMENT = "training.json", "state.json", "environment.json"
 TEMPORARY = ".tmp"
 DAMAGED = "damaged-"
 
-Report = Callable[..., None]
-"""Called as `report(event, **values)`."""
 
 log = logging.getLogger("rayzer")
 
@@ -66,6 +65,7 @@ class Checkpoints:
         self._writer = ThreadPoolExecutor(1, "checkpoint writer")
         self._writing: Future[None] | None = None
         self._saved, self._prepared = -1, False
+        self._best: int | None = None  # of those on the disk
         self._group: dist.ProcessGroup | None = None
 
     def newest(self) -> Path | None:
@@ -78,12 +78,13 @@ class Checkpoints:
         if self.world.is_first:
             try:
                 step = self._newest_step()
-            except InputError:
+            except Exception:
                 self.world.from_first(-2)  # the others must not wait
                 raise
         step = self.world.from_first(step)
         if step == -2:
-            raise InputError(f"{self.folder}: all checkpoints are damaged")
+            raise InputError(f"{self.folder}: no checkpoint can be used; the first process says why")
+        self._saved = step
         return None if step < 0 else self.folder / name_of(step)
 
     def _newest_step(self) -> int:
@@ -139,9 +140,12 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Wait until the last checkpoint is written."""
-        if self._writing is not None:
-            self._writing.result()
-            self._writing = None
+        while self._writing is not None:
+            self.world.at(SAVING, self._saved)  # alive, however slow the disk is
+            done, _ = wait([self._writing], timeout=1)
+            if done:
+                self._writing.result()
+                self._writing = None
 
     def finish(self, step: int) -> None:
         """Wait for the last checkpoint.
@@ -163,20 +167,16 @@ class Checkpoints:
             lambda: self._commit(partial, final, best),
         )
         for stage in stages:
-            try:
-                stage()
-                problem = ""
-            except OSError as error:
-                problem = error.strerror or str(error)
-            if self._any_failed(problem):
+            problem = _problem_of(stage)
+            if self._any_failed(bool(problem)):
                 self._failed(partial, final, problem or "another process failed")
                 return
 
-    def _any_failed(self, problem: str) -> bool:
-        """Whether one of the processes that write together has a problem; all wait for one another here."""
+    def _any_failed(self, own: bool) -> bool:
+        """Whether one of the processes that write together failed; all wait for one another here."""
         if self._group is None:
-            return bool(problem)
-        failed = torch.tensor([bool(problem)], dtype=torch.int32)
+            return own
+        failed = torch.tensor([own], dtype=torch.int32)
         dist.all_reduce(failed, group=self._group)
         return bool(failed)
 
@@ -208,12 +208,16 @@ class Checkpoints:
         move_entry(partial, final)
         _to_disk(self.folder)
         self.report("checkpoint", checkpoint=final.name)
-        self._prune(best)
+        try:
+            self._prune(best)
+        except OSError as error:
+            log.warning("%s: old checkpoints could not be removed (%s)", self.folder, error.strerror)
 
     def _prune(self, best: int | None) -> None:
-        """Remove what is neither among the newest, nor kept for good, nor the best."""
+        """Remove what is neither among the newest, nor kept for good, nor the best that there is."""
         steps = sorted(steps_in(self.folder))
-        kept = {*steps[-self.keep_last :], best}
+        self._best = best if best in steps else self._best
+        kept = {*steps[-self.keep_last :], self._best}
         for step in steps:
             if step not in kept and not (self.keep_every and step % self.keep_every == 0):
                 remove_entry(self.folder / name_of(step))
@@ -260,6 +264,17 @@ class HostCopies:
         return pinned
 
 
+def _problem_of(stage: Callable[[], None]) -> str:
+    """Why a stage of writing failed, or an empty text; others must hear of whatever it is."""
+    try:
+        stage()
+    except OSError as error:
+        return error.strerror or str(error)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
 def name_of(step: int) -> str:
     """The folder of a step's checkpoint."""
     return f"step-{step:08}"
@@ -274,24 +289,33 @@ def steps_in(folder: Path) -> list[int]:
 
 
 def damage(checkpoint: Path) -> str:
-    """What is wrong with a checkpoint, or an empty text."""
+    """What is wrong with a checkpoint, or an empty text.
+
+    Raises:
+        InputError: if it cannot be read, which need not be its fault.
+    """
     try:
         known = read_manifest(checkpoint)
         for name, digest in known.items():
             if file_sha256(checkpoint / name) != digest:
                 return f"{checkpoint / name} does not match its checksum"
-    except FileNotFoundError as error:
+    except ABSENT as error:
         return f"{error.filename} is missing"
     except InputError as error:
         return str(error).partition(";")[0]
     except OSError as error:
-        return f"{checkpoint} cannot be read ({error.strerror})"
+        raise InputError(f"{checkpoint}: cannot be read ({error.strerror}); mend that and start again") from None
     return ""
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
     """The numbers of a verified checkpoint's state."""
     return json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+
+
+def read_environment(checkpoint: Path) -> dict[str, Any]:
+    """Where and with what a verified checkpoint was made."""
+    return json.loads((checkpoint / ENVIRONMENT).read_text(encoding="utf-8"))
 
 
 def read_training(checkpoint: Path) -> dict[str, Any]:
@@ -304,7 +328,10 @@ def _set_aside(checkpoint: Path) -> Path:
     while aside.exists():
         number += 1
         aside = checkpoint.with_name(f"{DAMAGED}{checkpoint.name}-{number}")
-    checkpoint.rename(aside)
+    try:
+        checkpoint.rename(aside)
+    except OSError as error:
+        raise InputError(f"{checkpoint}: is damaged and cannot be set aside ({error.strerror})") from None
     return aside
 
 

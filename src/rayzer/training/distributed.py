@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 import threading
@@ -25,14 +24,13 @@ from rayzer.data.parallel import available_cpus
 from rayzer.devices import choose_device
 from rayzer.errors import InputError, RunError
 from rayzer.model.transformer import Transformer
+from rayzer.training.interruption import Interrupted
 from rayzer.training.recipe import ProcessConfig
 
 START_S = 600.0  # compiling, reading checkpoints, the first batch: a silent process is waited for this long
-LONG_PLACES = ("saving", "validation")  # where a living process is waited for just as long
+SAVING = "saving"  # a living process that does this is waited for just as long: disks are slow
 STORE_S = 10.0  # a store that does not answer for so long is gone
 LOST = 75  # exit code (EX_TEMPFAIL) of a process that gives up on others; starting again may help
-
-log = logging.getLogger("rayzer")
 
 
 @dataclass(frozen=True)
@@ -78,10 +76,11 @@ class World:
         padded = torch.nn.functional.pad(data, (0, longest - len(data)))
         return [bytes(row.tolist()).rstrip(b"\0").decode() for row in self.gather(padded)]
 
-    def barrier(self) -> None:
-        """Wait until all processes are here."""
-        if self.size > 1:
-            dist.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
+    def raise_if_any(self, signal: int) -> None:
+        """Raise Interrupted on all processes if one of them received a signal; all must call this together."""
+        received = int(self.gather(torch.tensor([signal], device=self.device)).max())
+        if received:
+            raise Interrupted(received)
 
     def at(self, place: str, step: int = -1) -> None:
         """Tell the watchdog where this process is."""
@@ -153,6 +152,9 @@ def lost_processes_named(world: World) -> Iterator[None]:
         yield
     except RunError:
         raise
+    except torch.OutOfMemoryError as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"{reason}; lower training.samples_at_once, or set training.recompute=all") from error
     except RuntimeError as error:
         lost = world.watchdog.lost() if world.watchdog is not None else ""
         if not lost:
@@ -200,6 +202,16 @@ def gradient_sync(module: nn.Module, enabled: bool) -> Iterator[None]:
         yield
 
 
+def reshard(module: nn.Module) -> None:
+    """Let a sharded model forget the whole weights that a pass without gradients leaves behind.
+
+    Else the next pass would use them, though the shards have changed.
+    """
+    for part in module.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
+
+
 @dataclass
 class Watchdog:
     """A thread that ends this process when the work does not go on because another process is lost.
@@ -215,6 +227,7 @@ class Watchdog:
     store: Store
     timeout_s: float
     _place: tuple[int, str] = (-1, "start")
+    _known: set[str] = field(default_factory=set)
     _since: float = field(default_factory=time.monotonic)
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -230,12 +243,14 @@ class Watchdog:
 
     def at(self, place: str, step: int) -> None:
         """Note progress; called often, by the thread that works."""
+        if place != self._place[1]:
+            self._known.add(self._place[1])
         self._place, self._since = (step, place), time.monotonic()
 
     @property
     def patience_s(self) -> float:
-        """How long the work may stand still: long before the first step is done, where models are compiled."""
-        return self.timeout_s if self._place[0] >= 0 else max(self.timeout_s, START_S)
+        """How long the work may stand still: long at the start and the first time at a place, where models compile."""
+        return self.timeout_s if self._place[1] in self._known else max(self.timeout_s, START_S)
 
     @property
     def _every_s(self) -> float:
@@ -245,13 +260,14 @@ class Watchdog:
         beat = 0
         while not self._stop.wait(self._every_s):
             beat += 1
+            stands_still = time.monotonic() - self._since > self.patience_s
             try:
                 self.store.set(self._key(self.rank), json.dumps([beat, *self._place]))
-                if time.monotonic() - self._since > self.patience_s and (reason := self._reason_to_end()):
+                if stands_still and (reason := self._reason_to_end()):
                     self._give_up(reason)
-            except RuntimeError as error:  # the store went with the process (or launcher) that held it
-                if not self._stop.is_set():
-                    self._give_up(f"the process that others meet at is gone ({str(error).splitlines()[0]})")
+            except RuntimeError as error:  # it may be busy; or it went with the process or launcher that held it
+                if stands_still and not self._stop.is_set():
+                    self._give_up(f"the process that others meet at does not answer ({str(error).splitlines()[0]})")
 
     def lost(self) -> str:
         """Which processes give no sign of life; takes a few seconds. Empty if all do."""
@@ -266,7 +282,7 @@ class Watchdog:
         """Who is lost; or who is waited for, unless it does what may take long (writing to a slow disk)."""
         lost, beats = self.lost(), self._beats()
         last = min(range(self.size), key=lambda rank: beats[rank][1])
-        busy = beats[last][2] in LONG_PLACES and time.monotonic() - self._since < START_S
+        busy = beats[last][2] == SAVING and time.monotonic() - self._since < START_S
         return lost or ("" if busy else f"all wait for rank {last} ({_told(beats[last])})")
 
     def _beats(self) -> list[list]:

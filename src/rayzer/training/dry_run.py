@@ -1,4 +1,4 @@
-"""Trying a configuration out: everything is built, a step is done and timed, nothing is written."""
+"""Trying a configuration out: everything is built, two steps are done and the second is timed, nothing is written."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from rayzer.training.feed import Feed, training_samples
 from rayzer.training.loss import TrainingLoss
 from rayzer.training.recipe import TrainingConfig
 from rayzer.training.run_folder import RunConfig
-from rayzer.training.set_up import build
+from rayzer.training.set_up import build, check_share
 from rayzer.training.state import TrainingState
 from rayzer.training.step import StepResult, train_step
+from rayzer.training.validation import Validation
 
 
 def dry_run(model: ModelConfig, recipe: TrainingConfig, device: str = "auto") -> str:
@@ -28,11 +29,15 @@ def dry_run(model: ModelConfig, recipe: TrainingConfig, device: str = "auto") ->
         progress_bar("Trying out") as advance,
     ):
         advance(0, 3)
-        stream = training_samples(model, recipe, range(recipe.steps))
+        check_share(recipe, world)
+        steps = range(max(2, recipe.steps))  # the first one compiles, chooses kernels, fills caches
+        stream = training_samples(model, recipe, steps)
+        if recipe.validation.every:
+            Validation(model, recipe, world)
         loss = TrainingLoss.from_config(recipe.loss).for_speed(world.device, recipe.bf16, recipe.compile)
         state, trainer = build(RunConfig(model, recipe), world, loss)
-        feed = Feed(stream, range(recipe.steps), recipe, world, state.bad_data, lambda event, **values: None)
-        for step in (0, 1):  # the first one compiles, chooses kernels, fills caches
+        feed = Feed(stream, steps, recipe, world, state.bad_data, lambda event, **values: None)
+        for step in (0, 1):
             advance(1 + step, 3)
             started = time.perf_counter()
             result = train_step(trainer, state, feed.step(step), feed.share)

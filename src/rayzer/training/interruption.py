@@ -33,3 +33,15 @@ class Interruption:
         if number == signal.SIGINT and self.signal == number:
             raise KeyboardInterrupt
         self.signal = self.signal or number
+
+
+class Interrupted(Exception):
+    """A process was asked to end; all of them leave what they were doing, at a place where nothing is half done.
+
+    Args:
+        signal: what it was asked with.
+    """
+
+    def __init__(self, signal: int):
+        super().__init__(signal)
+        self.signal = signal

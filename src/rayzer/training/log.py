@@ -6,7 +6,7 @@ The first process speaks for all; the others have a log that says nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,14 +14,12 @@ from rayzer.training.camera_pictures import camera_picture
 from rayzer.training.distributed import World
 from rayzer.training.feed import Feed
 from rayzer.training.pictures import contact_sheet, save_png
-from rayzer.training.records import Events, StepRecords
+from rayzer.training.records import Events, Report, StepRecords
 from rayzer.training.run_folder import RunConfig
 from rayzer.training.speed import SpeedMeter
 from rayzer.training.status_line import StatusLine
 from rayzer.training.step import StepResult, Trainer, sample_prediction
 from rayzer.training.trackers import InBackground, Trackers, start_tensorboard, start_wandb
-
-Report = Callable[..., None]
 
 log = logging.getLogger("rayzer")
 
@@ -107,7 +105,7 @@ class FirstLog(RunLog):
             "skipped": result.skipped,
             "replaced": result.replaced,
         }
-        speed = self._speed.of_step(result, seconds, feed.waited_s)
+        speed = self._speed.of_step(feed.last.split, seconds, feed.waited_s)
         self._metrics.write(step, values)
         self._timing.write(step, speed)
         self._trackers.scalars(step, {**values, **{f"speed/{name}": value for name, value in speed.items()}})

@@ -73,6 +73,8 @@ class TrainingLoss(nn.Module):
         if device.type == "cuda" and "perceptual" in self.terms:
             network = self.terms["perceptual"].to(torch.bfloat16 if bf16 else torch.float32)
             network.to(memory_format=torch.channels_last)
+            if compile:
+                network.compile(dynamic=False)
         return self
 
     def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -33,8 +33,11 @@ class Optimizer:
         if matrices:
             self.parts.append(_muon([p for p in named.values() if p in matrices], config))
 
+    has_stepped = False  # in this process
+
     def step(self, learning_rate: float) -> None:
         """Update all parameters from their gradients."""
+        self.has_stepped = True
         for part in self.parts:
             for group in part.param_groups:
                 group["lr"] = learning_rate
@@ -100,13 +103,15 @@ def _muon(matrices: list[nn.Parameter], config: OptimizerConfig) -> torch.optim.
 
 def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:
     """Learning rate used at `step` (from 0) of `steps`: linear warm-up from 0, then cosine or stable and decay."""
-    if step < config.warmup_steps:
+    if step < config.warmup_steps and config.schedule == "cosine":
         return config.learning_rate * step / config.warmup_steps
     if config.schedule == "cosine":
         done = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
         share = (1 + math.cos(math.pi * min(1.0, done))) / 2
     else:
         share = min(1.0, max(0.0, (steps - step) / max(1.0, config.decay_share * steps)))
+        if step < config.warmup_steps:
+            return min(config.learning_rate * step / config.warmup_steps, config.learning_rate * share)
     return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * share
 
 

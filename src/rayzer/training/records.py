@@ -13,7 +13,7 @@ import math
 import os
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -22,6 +22,9 @@ from rayzer.errors import InputError, counted
 from rayzer.files import output_file
 
 Value = float | int | str | bool | None
+
+Report = Callable[..., None]
+"""Called as `report(event, **values)`, from any thread, with `Value`s: `Events.write`, or what does nothing."""
 
 MOST_WAITING = 100_000
 """Lines that are kept in memory while the disk takes none; the oldest go first."""
@@ -44,7 +47,7 @@ class StepRecords:
         first_step: the step (from 0) that is done next.
 
     Attributes:
-        lost: how many steps below `first_step` have no line, e.g. after a power loss.
+        lost: how many steps between the first line and `first_step` have none, e.g. after a power loss.
 
     Raises:
         InputError: if the file cannot be read and written.
@@ -56,7 +59,7 @@ class StepRecords:
             kept = _lines_before(first_step, self._lines.path)
         except OSError as error:
             raise _unusable(self._lines.path, error) from None
-        self.lost = first_step - len(kept)
+        self.lost = first_step - min(kept, default=first_step) - len(kept)
 
     def write(self, step: int, values: Mapping[str, Value]) -> None:
         """Add the line of a step; numbers that are not finite become null, because JSON has no others."""

@@ -27,7 +27,9 @@ def continue_reference(state: TrainingState, path: Path) -> None:
     """
     found = read_tensors(path)
     content = found if isinstance(found, Mapping) else {}
-    steps = content.get("fwdbwd_pass_step")
+    schedule = content.get("lr_scheduler")
+    passes = content.get("fwdbwd_pass_step")  # several a step where gradients are accumulated
+    steps = schedule.get("last_epoch", passes) if isinstance(schedule, Mapping) else passes
     updates = content.get("param_update_step", steps)
     if not isinstance(content.get("optimizer"), Mapping) or not isinstance(steps, int) or not isinstance(updates, int):
         raise InputError(
@@ -38,7 +40,8 @@ def continue_reference(state: TrainingState, path: Path) -> None:
     plain = {name.removeprefix("module."): value for name, value in content["model"].items()}
     weights = {name: value for name, value in plain.items() if not name.startswith(IGNORED_PREFIX)}
     state.restore_optimizer(_named(_states(content["optimizer"], weights, path), state))
-    state.step, state.updates = steps, updates
+    state.step = state.validated = steps
+    state.updates = updates
 
 
 def _states(optimizer: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> dict[str, dict[str, Tensor]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,20 +18,21 @@ from rayzer.devices import device_name
 from rayzer.errors import InputError
 from rayzer.model.acceleration import compile_blocks, set_recomputation
 from rayzer.model.weights import Model, build_model, initialise
-from rayzer.training.checkpoints import Checkpoints, damage, read_state
+from rayzer.training.checkpoints import Checkpoints, damage, read_environment, read_state
 from rayzer.training.distributed import World, distribute
 from rayzer.training.feed import Feed, training_samples
 from rayzer.training.log import RunLog, open_log
 from rayzer.training.loss import TrainingLoss
 from rayzer.training.optim import Optimizer
 from rayzer.training.recipe import TrainingConfig
+from rayzer.training.records import Report
 from rayzer.training.reference_checkpoint import continue_reference
 from rayzer.training.run_folder import RunConfig
 from rayzer.training.state import TrainingState, seed_everything
 from rayzer.training.step import Trainer
 from rayzer.training.validation import Validation
 
-Report = Callable[..., None]
+log = logging.getLogger("rayzer")
 
 
 @dataclass
@@ -48,6 +50,15 @@ class Run:
     environment: dict[str, Any]
 
 
+def check_share(recipe: TrainingConfig, world: World) -> None:
+    """Raise InputError unless a batch can be shared out equally to all processes."""
+    if recipe.batch_size % world.size:
+        raise InputError(
+            f"training.batch_size = {recipe.batch_size}: cannot be shared out equally to {world.size} processes; "
+            "choose a multiple, or start another number of them"
+        )
+
+
 @contextmanager
 def set_up(
     config: RunConfig, world: World, folder: Path, checkpoints: Checkpoints, newest: Path | None, report: Report
@@ -63,10 +74,18 @@ def set_up(
         InputError: if something that the user gave cannot be used.
     """
     recipe = config.training
-    first_step = 0 if newest is None else read_state(newest)["step"]
+    if recipe.optimizer.warmup_steps >= recipe.steps and world.is_first:
+        log.warning(
+            "training.optimizer.warmup_steps = %d: the run of %d steps ends before its rate has warmed up",
+            recipe.optimizer.warmup_steps,
+            recipe.steps,
+        )
+    first_step = 0 if newest is None else min(read_state(newest)["step"], recipe.steps - 1)
     stream = training_samples(config.model, recipe, range(first_step, recipe.steps))
     validation = Validation(config.model, recipe, world) if recipe.validation.every else None
     loss = TrainingLoss.from_config(recipe.loss).for_speed(world.device, recipe.bf16, recipe.compile)
+    if newest is not None:
+        _refuse_other_networks(loss, newest)
     state, trainer = build(config, world, loss, newest, checkpoints.before_update)
     feed = Feed(stream, range(state.step, recipe.steps), recipe, world, state.bad_data, report)
     environment = describe(world, loss)
@@ -90,13 +109,16 @@ def build(
     recipe = config.training
     seed_everything(recipe.seed, -1, 0)  # all processes draw the same first weights
     model = build_model(config.model)
-    going_on = Path(recipe.continue_from) if recipe.continue_from and newest is None else None
+    source = recipe.continue_from if newest is None else ""
+    going_on = Path(source).expanduser() if source else None
+    if going_on is not None and not going_on.exists():
+        raise InputError(f"training.continue_from = {going_on}: no such file or folder")
     from_reference = going_on is not None and going_on.suffix == ".pt"
     if newest is None and (recipe.init_from or from_reference):
-        initialise(model, recipe.init_from or recipe.continue_from)
+        initialise(model, Path(recipe.init_from).expanduser() if going_on is None else going_on)
     set_recomputation(model, recipe.recompute)
     if recipe.compile and world.device.type == "cuda":
-        compile_blocks(model, recipe.tune)
+        compile_blocks(model, recipe.tune and not recipe.deterministic)
     module = distribute(model.to(world.device), world, recipe.processes)
     state = _state(recipe, model)
     if newest is not None:
@@ -105,6 +127,10 @@ def build(
         continue_reference(state, going_on)
     elif going_on is not None:
         _continue(state, going_on)
+    if going_on is not None and state.step >= recipe.steps:
+        raise InputError(
+            f"training.continue_from = {going_on}: has done {state.step} steps already; set training.steps higher"
+        )
     return state, Trainer(module, loss, recipe, world, before_update)
 
 
@@ -123,10 +149,28 @@ def _continue(state: TrainingState, checkpoint: Path) -> None:
     """Go on from another run's checkpoint: weights, optimiser and step, but not what that run has counted."""
     problem = damage(checkpoint)
     if problem:
-        raise InputError(f"training.continue_from = {checkpoint}: not a whole checkpoint of a run ({problem})")
+        raise InputError(
+            f"training.continue_from = {checkpoint}: not a whole checkpoint of a run ({problem}); name a step-* folder "
+            "in its checkpoints/"
+        )
     state.restore_tensors(checkpoint)
     numbers = read_state(checkpoint)
-    state.step, state.updates = numbers["step"], numbers["updates"]
+    state.step = state.validated = numbers["step"]
+    state.updates = numbers["updates"]
+
+
+def _refuse_other_networks(loss: TrainingLoss, newest: Path) -> None:
+    """Raise InputError if the frozen networks of the loss are not those that the run began with."""
+    before, now = read_environment(newest)["loss_files"], _told(loss.sources)
+    if before != now:
+        raise InputError(
+            f"{newest}: the run began with other weights of its loss ({before or 'none'}; now {now or 'none'}); name "
+            "those with training.loss.vgg_file or .lpips_file"
+        )
+
+
+def _told(sources: dict[str, str]) -> str:
+    return ", ".join(f"sha256:{digest}" for digest in sources.values())
 
 
 def describe(world: World, loss: TrainingLoss) -> dict[str, Any]:
@@ -138,5 +182,5 @@ def describe(world: World, loss: TrainingLoss) -> dict[str, Any]:
         "machine": platform.node(),
         "device": device_name(world.device),
         "processes": world.size,
-        "loss_files": ", ".join(f"{name} sha256:{digest}" for name, digest in loss.sources.items()),
+        "loss_files": _told(loss.sources),
     }

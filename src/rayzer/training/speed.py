@@ -8,7 +8,7 @@ from rayzer.devices import device_name
 from rayzer.model.flops import peak_flops, training_flops
 from rayzer.training.distributed import World
 from rayzer.training.run_folder import RunConfig
-from rayzer.training.step import StepResult
+from rayzer.view_split import ViewSplit
 
 
 class SpeedMeter:
@@ -21,12 +21,16 @@ class SpeedMeter:
 
     def __init__(self, config: RunConfig, world: World):
         self.batch_size, self.device = config.training.batch_size, world.device
-        flops = training_flops(config.model, perceptual=bool(config.training.loss.perceptual))
+        self.model, self.perceptual = config.model, bool(config.training.loss.perceptual)
         peak = peak_flops(device_name(world.device)) if world.device.type == "cuda" else None
-        self.seconds_at_peak = None if peak is None else self.batch_size * flops / (peak * world.size)
+        self.peak_flops = None if peak is None else peak * world.size
 
-    def of_step(self, result: StepResult, seconds: float, waited_s: float) -> dict[str, float]:
-        """`step_s`, `scenes_per_s`, `data_wait_share`, on a GPU `memory_gib` (the most so far), and `mfu` if known."""
+    def of_step(self, split: ViewSplit, seconds: float, waited_s: float) -> dict[str, float]:
+        """Rates of a step whose samples are split like this.
+
+        Returns:
+            `step_s`, `scenes_per_s`, `data_wait_share`, on a GPU `memory_gib` (the most so far), and `mfu` if known.
+        """
         values = {
             "step_s": seconds,
             "scenes_per_s": self.batch_size / seconds,
@@ -34,6 +38,8 @@ class SpeedMeter:
         }
         if self.device.type == "cuda":
             values["memory_gib"] = torch.cuda.max_memory_allocated(self.device) / 2**30
-        if self.seconds_at_peak is not None:
-            values["mfu"] = self.seconds_at_peak / seconds
+        if self.peak_flops is not None:
+            counts = split.context.shape[1], split.target.shape[1]
+            flops = self.batch_size * training_flops(self.model, *counts, perceptual=self.perceptual)
+            values["mfu"] = flops / self.peak_flops / seconds
         return values

@@ -26,6 +26,7 @@ from rayzer.data.bad_data import BadData
 from rayzer.errors import InputError
 from rayzer.model.weights import AVERAGE, WEIGHTS, Model
 from rayzer.training.optim import Optimizer
+from rayzer.training.recipe import TrainingConfig
 
 OPTIMIZER = "optimizer-{rank:05}-of-{size:05}.safetensors"
 
@@ -50,6 +51,7 @@ class TrainingState:
         step: how many steps are done: the number of the next one.
         updates: how many of them changed the weights.
         not_finite: how many of the last steps in a row had a loss or gradient that was not finite.
+        validated: the step of the last validation.
         best: of the validations.
     """
 
@@ -60,6 +62,7 @@ class TrainingState:
     step: int = 0
     updates: int = 0
     not_finite: int = 0
+    validated: int = 0
     best: Best | None = None
 
     def numbers(self) -> dict[str, Any]:
@@ -69,6 +72,7 @@ class TrainingState:
             "step": self.step,
             "updates": self.updates,
             "not_finite": self.not_finite,
+            "validated": self.validated,
             "bad_data": {"bad": self.bad_data.bad, "seen": self.bad_data.seen},
             "best": best,
         }
@@ -76,7 +80,7 @@ class TrainingState:
     def restore_numbers(self, numbers: Mapping[str, Any]) -> None:
         """Take over what `numbers` gave."""
         self.step, self.updates = numbers["step"], numbers["updates"]
-        self.not_finite = numbers["not_finite"]
+        self.not_finite, self.validated = numbers["not_finite"], numbers["validated"]
         self.bad_data.bad, self.bad_data.seen = numbers["bad_data"]["bad"], numbers["bad_data"]["seen"]
         self.best = None if numbers["best"] is None else Best(**numbers["best"])
 
@@ -121,6 +125,17 @@ class TrainingState:
             (name, _placed(value, parameters[name.rpartition("/")[0]]) if value.ndim else value)
             for name, value in tensors
         )
+
+
+def is_validation_due(numbers: Mapping[str, Any], recipe: TrainingConfig) -> bool:
+    """Whether a state, as `TrainingState.numbers`, is to be validated before the next step."""
+    step, every = numbers["step"], recipe.validation.every
+    return bool(every) and numbers["validated"] != step > 0 and (step % every == 0 or step >= recipe.steps)
+
+
+def is_finished(numbers: Mapping[str, Any], recipe: TrainingConfig) -> bool:
+    """Whether nothing is left to do in a run of this state, as `TrainingState.numbers`."""
+    return numbers["step"] >= recipe.steps and not is_validation_due(numbers, recipe)
 
 
 def _from_first(file: str, name: str, value: Tensor, rank: int) -> Iterator[tuple[str, str, Tensor]]:

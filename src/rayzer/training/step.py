@@ -15,7 +15,7 @@ from rayzer.errors import InputError
 from rayzer.model.rayzer import Prediction
 from rayzer.model.weights import Model
 from rayzer.training.camera_pictures import camera_statistics
-from rayzer.training.distributed import World, gradient_sync
+from rayzer.training.distributed import World, gradient_sync, reshard
 from rayzer.training.loss import TrainingLoss
 from rayzer.training.optim import clip_gradients, is_skipped, learning_rate, update_average
 from rayzer.training.recipe import TrainingConfig
@@ -82,11 +82,18 @@ def train_step(
     Args:
         batches: the micro-batches of this process, `share` samples in all.
         signalled: gives the signal that this process received, or 0; all will know of it.
+
+    Raises:
+        Interrupted: on all processes, before anything has changed. Only steps of several micro-batches, and the first
+            one of a process, which compiles, ask for signals before they are done.
     """
     state.optimizer.zero_grad()
     sums: dict[str, Tensor] = {}
     done = replaced = 0
+    takes_long = share > trainer.config.samples_at_once or not state.optimizer.has_stepped
     for batch in batches:
+        if takes_long:
+            trainer.world.raise_if_any(signalled())
         part, done = len(batch) / share, done + len(batch)
         replaced += batch.replaced
         with gradient_sync(trainer.module, enabled=done == share):
@@ -113,10 +120,15 @@ def predict(module: nn.Module, batch: Batch) -> Prediction:
         InputError: if it needs cameras and the samples have none.
     """
     if bare(module).estimates_cameras:
-        return module(batch.images, batch.split)
-    if batch.cameras is None:
+        arguments = ()
+    elif batch.cameras is not None:
+        arguments = (batch.cameras,)
+    else:
         raise InputError("this model needs the cameras of its samples, and these have none")
-    return module(batch.images, batch.split, batch.cameras)
+    prediction = module(batch.images, batch.split, *arguments)
+    if not torch.is_grad_enabled():
+        reshard(module)
+    return prediction
 
 
 @torch.no_grad()

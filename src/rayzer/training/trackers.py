@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from rayzer.errors import InputError, counted, one_line
 from rayzer.files import output_file
+from rayzer.training.records import Report
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,14 +50,6 @@ class Tracker(Protocol):
 
     def close(self) -> None:
         """Finish what is under way."""
-        ...
-
-
-class Report(Protocol):
-    """Called with an event and its values, from any thread, like `Events.write`."""
-
-    def __call__(self, event: str, **values: str) -> None:
-        """Note that this happened."""
         ...
 
 
@@ -144,7 +137,7 @@ class InBackground:
     Args:
         name: what messages call it.
         make: makes the tracker, in that thread.
-        report: told once when the tracker stops early, as `report("tracker_stopped", tracker=..., reason=...)`.
+        report: told once when the tracker stops early, as `report("tracker stopped", tracker=..., reason=...)`.
     """
 
     def __init__(self, name: str, make: Callable[[], Tracker], report: Report = lambda event, **values: None):
@@ -202,7 +195,7 @@ class InBackground:
         if self._stopped.acquire(blocking=False):
             reason = one_line(reason)
             log.warning("%s: stopped (%s); the run is not affected, metrics.jsonl has its numbers", self.name, reason)
-            self._report("tracker_stopped", tracker=self.name, reason=reason)
+            self._report("tracker stopped", tracker=self.name, reason=reason)
 
 
 class Trackers:

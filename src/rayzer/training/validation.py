@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from rayzer.data.bad_data import check_scenes
 from rayzer.data.dataset import Sampled, SampleStream, SceneSamples
 from rayzer.data.loader import Batch, collate, to_device
 from rayzer.data.room_samples import VALIDATION_SEEDS
@@ -37,15 +38,23 @@ class Validation:
         self.world = world
         own_numbers = replace(config.views, context_views=None, target_views=None)
         views = ViewSampler(own_numbers, model.context_views, model.target_views)
-        self._stream = SampleStream(_source(model, config, views), views, SEED, config.validation.samples)
         self._step = config.views.curriculum_steps
+        source = _source(model, config, views)
+        if isinstance(source, SceneSamples):
+            check_scenes(source, range(self._step, self._step + 1), config.data.allowed_bad_share)
+        self._stream = SampleStream(source, views, SEED, config.validation.samples)
         self._kept: dict[int, Batch] = {}
 
     @torch.no_grad()
-    def score(self, trainer: Trainer, state: TrainingState) -> dict[str, float]:
+    def score(
+        self, trainer: Trainer, state: TrainingState, signalled: Callable[[], int] = lambda: 0
+    ) -> dict[str, float]:
         """Means over all samples, the same on all processes: psnr in dB and, where cameras are known, pose figures.
 
         Where there is a moving average of the weights, that is scored. All processes must call this together.
+
+        Raises:
+            Interrupted: on all processes, if one of them received a signal.
         """
         sums: dict[str, Tensor] = {}
         count = self._stream.batch_size
@@ -53,6 +62,7 @@ class Validation:
             for first in range(0, count, self.world.size):
                 slot = first + self.world.rank
                 self.world.at("validation", state.step)
+                self.world.raise_if_any(signalled())
                 module = trainer.module if state.is_sharded else bare(trainer.module)
                 values = self._values(trainer, module, min(slot, count - 1))
                 for name, value in values.items():  # all must call a sharded model, so some repeat the last sample
