@@ -23,6 +23,8 @@ from rayzer.training.train import train
 
 from .conftest import TINY
 
+ADAMW = ["training.optimizer.kind=adamw", "training.steps=9"]
+
 
 def done(config):
     assert train(config.model, config.training, "cpu") == 0
@@ -115,7 +117,7 @@ def test_continuing_a_run_of_the_reference(tiny, alone, tmp_path, order):
     model = build_model(tiny().model)
     theirs = reference_training_file(tmp_path / "theirs.pt", model, order)
     state = built(
-        tiny(f"training.continue_from={tmp_path / 'theirs.pt'}", "training.optimizer.kind=adamw", "training.steps=9"),
+        tiny(f"training.continue_from={tmp_path / 'theirs.pt'}", *ADAMW),
         alone,
     )
     assert (state.step, state.updates) == (7, 5)
