@@ -29,6 +29,15 @@ def pytest_runtest_setup(item):
         pytest.skip("needs a CUDA GPU")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Tiny tensors are faster on one thread, and tests that run side by side need the other cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def real_scene():
     """Where a real scene lies, by its name; skips where it is absent."""

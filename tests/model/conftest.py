@@ -57,15 +57,6 @@ def read_recording(name: str) -> Recording:
     return Recording(name, model, tensors, rayzer.Cameras.from_pixels(pose, intrinsics, width, height), split)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread():
-    """Tiny tensors are faster on one thread, and other tests may need the other cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def recordings_folder() -> Path:
     return RECORDINGS

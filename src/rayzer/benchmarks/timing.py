@@ -14,6 +14,7 @@ import torch
 
 import rayzer
 from rayzer.devices import device_name
+from rayzer.model.attention import chosen_kernels
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def forget_peak_memory(device: torch.device) -> None:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """The device and the versions of everything that computes."""
+    """The device, the versions of everything that computes, and the attention kernels chosen so far."""
     on_gpu = device.type == "cuda"
     return {
         "device": device_name(device),
@@ -65,6 +66,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "torch": torch.__version__,
         "cuda": torch.version.cuda if on_gpu else None,
         "cudnn": torch.backends.cudnn.version() if on_gpu else None,
+        "attention": chosen_kernels(),
         "python": platform.python_version(),
     }
 

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
+_CHOSEN: dict[str, bool] = {}
+
 SELF_TEST_TOLERANCE = 2e-2  # largest error relative to the largest value; bfloat16 itself gives 4e-3 to 1e-2
 
 
@@ -30,6 +32,11 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return scaled_dot_product_attention(query, key, value)
 
 
+def chosen_kernels() -> dict[str, str]:
+    """What computes attention, by the lengths (queries x keys) that were asked for on a GPU so far in this process."""
+    return {lengths: "cuDNN" if right else "the framework's choice" for lengths, right in _CHOSEN.items()}
+
+
 @torch.compiler.assume_constant_result  # a compiled graph holds the choice that was made for its lengths
 def _cudnn_is_chosen(device: str, dtype: torch.dtype, head_width: int, queries: int, keys: int) -> bool:
     """Whether cuDNN computes attention at these lengths.
@@ -38,9 +45,11 @@ def _cudnn_is_chosen(device: str, dtype: torch.dtype, head_width: int, queries: 
     wrong results at lengths that are not multiples of 128: it is used only for lengths that passed the self-test. Its
     gradients depend on the order of threads, so that deterministic mode does without it.
     """
-    if not _is_hopper_in_half_precision(device, dtype) or torch.are_deterministic_algorithms_enabled():
-        return False
-    return cudnn_is_right(dtype, head_width, queries, keys)
+    may = _is_hopper_in_half_precision(device, dtype) and not torch.are_deterministic_algorithms_enabled()
+    chosen = may and cudnn_is_right(dtype, head_width, queries, keys)
+    if device == "cuda":
+        _CHOSEN[f"{queries}x{keys}"] = chosen
+    return chosen
 
 
 def _is_hopper_in_half_precision(device: str, dtype: torch.dtype) -> bool:
