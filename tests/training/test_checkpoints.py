@@ -241,3 +241,50 @@ def test_weights_of_another_model_are_refused(make):
     stranger = TrainingState(model, Optimizer(model, other.training.optimizer), None, BadData())
     with pytest.raises(InputError, match="does not fit this model"):
         stranger.restore_tensors(checkpoints.newest())
+
+
+def test_what_cannot_be_read_is_not_taken_for_damaged(make, monkeypatch):
+    checkpoints, _ = make()
+    save(checkpoints, 4, 8)
+
+    def failing(path):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "file_sha256", failing)
+        with pytest.raises(InputError, match=r"step-00000008: cannot be read \(Input/output error\); mend that"):
+            make()[0].newest()
+    assert make()[0].newest().name == name_of(8)
+
+
+def test_old_checkpoints_that_cannot_be_removed_are_told(make, monkeypatch, caplog):
+    checkpoints, events = make()
+    save(checkpoints, 4, 8)
+
+    def refused(path):
+        if not path.name.endswith(".tmp"):
+            raise OSError(13, "Permission denied")
+
+    monkeypatch.setattr(module, "remove_entry", refused)
+    save(checkpoints, 12)
+    checkpoints.finish(12)
+    assert "old checkpoints could not be removed (Permission denied)" in caplog.text
+    assert [event for event, _ in events] == ["checkpoint"] * 3
+
+
+def test_the_best_on_the_disk_is_kept_when_a_better_one_cannot_be_written(make, monkeypatch):
+    checkpoints, _ = make()
+    some = state()
+
+    def save_as_best(step, best):
+        some.step, some.best = step, Best(best, 20.0)
+        checkpoints.save(some, config(), {})
+        checkpoints.wait()
+
+    save_as_best(1, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "move_entry", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        save_as_best(2, 2)
+    for step in (3, 4, 5):
+        save_as_best(step, 2)
+    assert sorted(steps_in(checkpoints.folder)) == [1, 4, 5]

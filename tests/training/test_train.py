@@ -189,3 +189,33 @@ def test_a_run_on_another_thread(tiny):
 
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(run, tiny("training.steps=2", "training.data.workers=1")).result() == 0
+
+
+def test_validation_that_a_signal_cut_is_made_up_for(tiny, monkeypatch):
+    whole, cut = tiny(*VALIDATED, folder="whole"), tiny(*VALIDATED, folder="cut")
+    assert run(whole) == 0
+    from rayzer.training.validation import Validation
+
+    real = Validation.score
+
+    def stopping(self, trainer, state, *rest):
+        if state.step == 4:
+            signal.raise_signal(signal.SIGTERM)
+        return real(self, trainer, state, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Validation, "score", stopping)
+        assert run(cut) == 143
+    assert [line["step"] for line in lines(folder_of(cut) / "validation.jsonl")] == [2]
+    assert run(cut) == 0
+    for file in ("validation.jsonl", "metrics.jsonl", f"checkpoints/{name_of(6)}/state.json"):
+        assert (folder_of(whole) / file).read_bytes() == (folder_of(cut) / file).read_bytes(), file
+
+
+def test_a_batch_must_fit_the_processes(tiny):
+    from rayzer.training.distributed import World
+    from rayzer.training.set_up import check_share
+
+    config = tiny("training.batch_size=3")
+    with pytest.raises(InputError, match=r"training\.batch_size = 3: cannot be shared out equally to 2 processes"):
+        check_share(config.training, World(0, 2, torch.device("cpu")))
