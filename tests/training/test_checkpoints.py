@@ -288,3 +288,32 @@ def test_the_best_on_the_disk_is_kept_when_a_better_one_cannot_be_written(make, 
     for step in (3, 4, 5):
         save_as_best(step, 2)
     assert sorted(steps_in(checkpoints.folder)) == [1, 4, 5]
+
+
+def test_a_renamed_checkpoint_is_set_aside(make):
+    checkpoints, _ = make()
+    save(checkpoints, 4)
+    shutil.copytree(checkpoints.folder / name_of(4), checkpoints.folder / name_of(99))
+    again, events = make()
+    assert again.newest().name == name_of(4)
+    assert "was renamed: it holds step 4" in events[0][1]["problem"]
+
+
+def test_what_is_no_checkpoint_by_name_is_left_alone(make):
+    checkpoints, _ = make()
+    save(checkpoints, 4)
+    for name in ("step-0000000099", "step-4", "step-00000008.old"):
+        (checkpoints.folder / name).mkdir()
+    assert make()[0].newest().name == name_of(4)
+
+
+def test_leftovers_go_and_a_folder_that_cannot_be_written_is_refused(make):
+    checkpoints, _ = make()
+    save(checkpoints, 4)
+    (checkpoints.folder / "step-00000005.tmp").mkdir()
+    checkpoints.check_writable()
+    assert [entry.name for entry in checkpoints.folder.iterdir()] == [name_of(4)]
+    shutil.rmtree(checkpoints.folder)
+    checkpoints.folder.write_text("")
+    with pytest.raises(InputError, match="checkpoints: cannot write there"):
+        checkpoints.check_writable()

@@ -35,7 +35,9 @@ class Failing:
     def sample(self, draw):
         if (draw.step, draw.slot) == self.place and not self.marker.exists():
             self.marker.touch()
-            os.kill(os.getpid(), signal.SIGKILL) if self.how == "dies" else time.sleep(1000)
+            if self.how == "hangs":
+                time.sleep(1000)
+            os.kill(os.getpid(), signal.SIGKILL if self.how == "dies" else signal.SIGSTOP)
         return self.inner.sample(draw)
 
 
@@ -43,7 +45,7 @@ def everything(feed, steps):
     return [[batch.images for batch in feed.step(step)] for step in steps]
 
 
-@pytest.mark.parametrize("how", ["dies", "hangs"])
+@pytest.mark.parametrize("how", ["dies", "hangs", "stops"])
 def test_a_lost_worker_is_replaced_and_nothing_is_lost(tiny, alone, tmp_path, how, caplog):
     options = ["training.data.workers=1", "training.batch_size=3", "training.data.timeout_s=3"]
     config = tiny(*options)
@@ -57,6 +59,11 @@ def test_a_lost_worker_is_replaced_and_nothing_is_lost(tiny, alone, tmp_path, ho
     assert all(torch.equal(a, b) for x, y in zip(expected, found, strict=True) for a, b in zip(x, y, strict=True))
     assert [event for event, _ in events] == ["data workers started again"]
     assert "data workers are started again" in caplog.text
+    workers = feed._workers
+    feed.close()
+    for worker in workers:
+        worker.join(timeout=10)
+        assert not worker.is_alive()
 
 
 def test_workers_that_fail_again_and_again_end_the_run(tiny, alone, tmp_path):

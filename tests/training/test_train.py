@@ -219,3 +219,27 @@ def test_a_batch_must_fit_the_processes(tiny):
     config = tiny("training.batch_size=3")
     with pytest.raises(InputError, match=r"training\.batch_size = 3: cannot be shared out equally to 2 processes"):
         check_share(config.training, World(0, 2, torch.device("cpu")))
+
+
+def test_what_is_refused_leaves_nothing_behind(tiny):
+    config = tiny("training.data.rooms=0")
+    with pytest.raises(InputError, match=r"training\.data\.scenes is empty"):
+        run(config)
+    assert not folder_of(config).exists()
+
+
+def test_pictures_that_are_too_small_for_the_loss(tiny):
+    small = ["model.image_height=8", "model.image_width=8"]
+    with pytest.raises(InputError, match="8 pixels are too few"):
+        run(tiny(*small, "training.loss.structural=0.1"))
+    assert run(tiny(*small, "training.steps=1")) == 0
+
+
+def test_a_log_without_checkpoints_is_told(tiny, caplog):
+    import shutil
+
+    config = tiny("training.steps=2")
+    run(config)
+    shutil.rmtree(folder_of(config) / "checkpoints")
+    assert run(config) == 0
+    assert "no checkpoint of it; training begins at step 0" in caplog.text

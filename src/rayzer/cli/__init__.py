@@ -191,7 +191,9 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that unfinished files go
-    sys.exit(_run(arguments))
+    code = _run(arguments)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # all is done; another one would only disturb the end
+    sys.exit(code)
 
 
 def _run(arguments: list[str] | None) -> int:

@@ -192,6 +192,7 @@ def _patiently(batches: Iterator[Batch | InputError], timeout_s: float) -> Batch
         except (EOFError, ConnectionError, FileNotFoundError) as error:
             raise RuntimeError(f"a worker died while it handed over a batch ({error!r})") from error
         except RuntimeError as error:  # of the loader, which looks for dead workers when its own, short time is over
-            over = timeout_s and time.monotonic() - started > timeout_s
-            if over or "timed out" not in str(error):
+            if "timed out" not in str(error):
                 raise
+            if timeout_s and time.monotonic() - started > timeout_s:
+                raise RuntimeError(f"timed out: no batch of the workers in {timeout_s:g} s") from None

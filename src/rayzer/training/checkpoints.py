@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, cast
 
 import torch
@@ -68,6 +69,22 @@ class Checkpoints:
         self._best: int | None = None  # of those on the disk
         self._group: dist.ProcessGroup | None = None
 
+    def check_writable(self) -> None:
+        """Raise InputError if no checkpoint could be written; better before training than after.
+
+        Also removes what a process that was killed while it saved has left.
+        """
+        if not self.world.is_first:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for partial in self.folder.glob(f"step-*{TEMPORARY}"):
+                remove_entry(partial)
+            with TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot write there ({error.strerror}); mend that first") from None
+
     def newest(self) -> Path | None:
         """The newest checkpoint that is whole, the same for all processes; those that are damaged are set aside.
 
@@ -90,7 +107,7 @@ class Checkpoints:
     def _newest_step(self) -> int:
         found = sorted(steps_in(self.folder), reverse=True)
         for step in found:
-            problem = damage(self.folder / name_of(step))
+            problem = damage(self.folder / name_of(step)) or _misnamed(self.folder / name_of(step))
             if not problem:
                 return step
             aside = _set_aside(self.folder / name_of(step))
@@ -284,8 +301,11 @@ def steps_in(folder: Path) -> list[int]:
     """Steps of all checkpoints in a folder, whole or not; not those that were being written or were set aside."""
     if not folder.is_dir():
         return []
-    found = (re.fullmatch(r"step-(\d{8,})", entry.name) for entry in folder.iterdir())
-    return [int(match[1]) for match in found if match]
+    try:
+        found = [re.fullmatch(r"step-(\d{8,})", entry.name) for entry in folder.iterdir()]
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror}); mend that and start again") from None
+    return [int(match[1]) for match in found if match and match[0] == name_of(int(match[1]))]
 
 
 def damage(checkpoint: Path) -> str:
@@ -306,6 +326,11 @@ def damage(checkpoint: Path) -> str:
     except OSError as error:
         raise InputError(f"{checkpoint}: cannot be read ({error.strerror}); mend that and start again") from None
     return ""
+
+
+def _misnamed(checkpoint: Path) -> str:
+    step = read_state(checkpoint)["step"]
+    return "" if name_of(step) == checkpoint.name else f"{checkpoint} was renamed: it holds step {step}"
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:

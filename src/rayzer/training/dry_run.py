@@ -43,6 +43,7 @@ def dry_run(model: ModelConfig, recipe: TrainingConfig, device: str = "auto") ->
             result = train_step(trainer, state, feed.step(step), feed.share)
             seconds = time.perf_counter() - started
         advance(3, 3)
+        feed.close()
         return _text(recipe, world, state, feed, result, seconds)
 
 

@@ -7,7 +7,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain, islice
+from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from rayzer.data.bad_data import BadData, check_scenes
@@ -116,6 +119,13 @@ class Feed:
         self.share = stream.batch_size // world.size
         self.at_once = min(config.samples_at_once, self.share) if self.share else 1
         self._batches: Iterator[Batch] | None = None
+        self._workers: list[BaseProcess] = []
+
+    def close(self) -> None:
+        """End the workers, also those that do not react; Python would wait for them when it ends."""
+        for worker in self._workers:
+            worker.kill()
+        self._workers = []
 
     def step(self, step: int) -> Iterator[Batch]:
         """The batches of a step, which must be the one after the last."""
@@ -137,14 +147,34 @@ class Feed:
             try:
                 if self._batches is None:
                     self._batches = self._start(step, done // self.at_once)
-                return next(self._batches)
+                with self._patience():
+                    return next(self._batches)
             except RuntimeError as error:  # what the loader raises for dead and silent workers
                 if not self.config.data.workers:
                     raise
                 reason, self._batches = str(error).splitlines()[0], None
+                self.close()
                 log.warning("step %d: data workers are started again (%s)", step, reason)
                 self.report("data workers started again", step=step, problem=reason)
         raise RunError(f"step {step}: data workers failed {1 + RESTARTS} times in a row; the last: {reason}")
+
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        """Around waiting for a batch: workers are killed when the loader, which notices most faults, does not either.
+
+        It waits for ever where a worker was stopped after it had sent word of a batch and before it handed it over.
+        """
+        timer = threading.Timer(2 * self.config.data.timeout_s, self._kill_workers)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _kill_workers(self) -> None:
+        for worker in self._workers:
+            worker.kill()
 
     def _start(self, step: int, skipped: int) -> Iterator[Batch]:
         """The batches from a step on, without the first ones of it; workers have started."""
@@ -158,10 +188,12 @@ class Feed:
             timeout_s=self.config.data.timeout_s,
         )
         # The loader's own handler of SIGCHLD raises wherever the main thread is, in the middle of an update, say.
-        handler = signal.getsignal(signal.SIGCHLD)
+        handler, others = signal.getsignal(signal.SIGCHLD), set(active_children())
         try:
-            first = next(islice(batches, skipped, None))
+            with self._patience():
+                first = next(islice(batches, skipped, None))
         finally:
+            self._workers = [process for process in active_children() if process not in others]
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGCHLD, handler)
         return chain([first], batches)

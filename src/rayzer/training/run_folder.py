@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,7 @@ def run_folder(config: TrainingConfig, world: World) -> Iterator[Path]:
     if not world.is_first:
         yield folder
         return
+    existed = folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -55,8 +57,18 @@ def run_folder(config: TrainingConfig, world: World) -> Iterator[Path]:
         pass
     try:
         yield folder
+    except InputError:  # what is refused at once leaves nothing behind
+        if not existed and not _has_begun(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     finally:
         os.close(lock)
+
+
+def _has_begun(folder: Path) -> bool:
+    """Whether a step was done or a checkpoint written."""
+    metrics = folder / "metrics.jsonl"
+    return any(folder.glob("checkpoints/*")) or (metrics.is_file() and metrics.stat().st_size > 0)
 
 
 def refuse_other_configuration(stored: Mapping[str, Any], now: RunConfig, folder: Path) -> None:

@@ -32,6 +32,8 @@ from rayzer.training.state import TrainingState, seed_everything
 from rayzer.training.step import Trainer
 from rayzer.training.validation import Validation
 
+SMALLEST = 16  # pixels, of the losses that look at several scales
+
 log = logging.getLogger("rayzer")
 
 
@@ -74,6 +76,7 @@ def set_up(
         InputError: if something that the user gave cannot be used.
     """
     recipe = config.training
+    _check_size(config)
     if recipe.optimizer.warmup_steps >= recipe.steps and world.is_first:
         log.warning(
             "training.optimizer.warmup_steps = %d: the run of %d steps ends before its rate has warmed up",
@@ -84,6 +87,8 @@ def set_up(
     stream = training_samples(config.model, recipe, range(first_step, recipe.steps))
     validation = Validation(config.model, recipe, world) if recipe.validation.every else None
     loss = TrainingLoss.from_config(recipe.loss).for_speed(world.device, recipe.bf16, recipe.compile)
+    if newest is None and world.is_first and _has_content(folder / "metrics.jsonl"):
+        log.warning("%s: has the log of a run but no checkpoint of it; training begins at step 0", folder)
     if newest is not None:
         _refuse_other_networks(loss, newest)
     state, trainer = build(config, world, loss, newest, checkpoints.before_update)
@@ -91,7 +96,10 @@ def set_up(
     environment = describe(world, loss)
     with open_log(folder, config, world, trainer, state.step, report) as run_log:
         report("start", resumed_from=None if newest is None else newest.name, step=state.step, **environment)
-        yield Run(config, world, trainer, state, feed, checkpoints, validation, run_log, environment)
+        try:
+            yield Run(config, world, trainer, state, feed, checkpoints, validation, run_log, environment)
+        finally:
+            feed.close()
 
 
 def build(
@@ -157,6 +165,20 @@ def _continue(state: TrainingState, checkpoint: Path) -> None:
     numbers = read_state(checkpoint)
     state.step = state.validated = numbers["step"]
     state.updates = numbers["updates"]
+
+
+def _has_content(file: Path) -> bool:
+    return file.is_file() and file.stat().st_size > 0
+
+
+def _check_size(config: RunConfig) -> None:
+    """Raise InputError if pictures are too small for the loss."""
+    side, loss = min(config.model.image_height, config.model.image_width), config.training.loss
+    if side < SMALLEST and (loss.perceptual or loss.lpips or loss.structural):
+        raise InputError(
+            f"model.image_height, image_width: {side} pixels are too few for the terms of training.loss besides mse; "
+            f"they need {SMALLEST}"
+        )
 
 
 def _refuse_other_networks(loss: TrainingLoss, newest: Path) -> None:

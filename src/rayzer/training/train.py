@@ -46,6 +46,7 @@ def train(model: ModelConfig, recipe: TrainingConfig, device: str = "auto") -> i
         check_share(recipe, world)
         checkpoints = Checkpoints(folder / "checkpoints", world, recipe.keep_last, recipe.keep_every, report)
         newest = checkpoints.newest()
+        checkpoints.check_writable()
         if newest is not None:
             refuse_other_configuration(read_training(newest), config, folder)
             if is_finished(read_state(newest), recipe):
