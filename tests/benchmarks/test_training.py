@@ -25,6 +25,7 @@ def test_both_paths_are_measured(run, tmp_path):
         assert path["p5_ms"] <= path["median_ms"] <= path["p95_ms"]
         assert path["scenes_per_s"] == pytest.approx(1000 * results["batch_size"] / path["median_ms"])
         assert path["updates"] == 1 + 3 + 2  # none was skipped
+        assert path["saving"]["size_gb"] > 0.002
     assert set(results["difference"]) == {"loss", "gradient_norm"}
     assert all(value <= 1e-6 for value in results["difference"].values())
 
@@ -34,7 +35,7 @@ def test_the_step_of_the_trainer_is_timed(monkeypatch):
     original = training.train_step
     monkeypatch.setattr(training, "train_step", lambda *arguments: calls.append(1) or original(*arguments))
     results = training.measure_training(load_config("smoke"), World(0, 1, torch.device("cpu")), 2, with_plain=False)
-    assert len(calls) == 1 + 3 + 2
+    assert len(calls) == 1 + 3 + 2 + training.SAVES * training.STEPS_AFTER_SAVE
     assert list(results["results"]) == ["fast"]
     assert "difference" not in results
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import gc
 import itertools
+import statistics
+import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -20,13 +25,17 @@ from rayzer.losses import PerceptualLoss, StructuralLoss
 from rayzer.model.flops import VGG19_STAGES, peak_flops, training_flops
 from rayzer.model.weights import ModelConfig
 from rayzer.progress import Advance
+from rayzer.training.checkpoints import Checkpoints
 from rayzer.training.distributed import World
 from rayzer.training.loss import MeanSquaredError, TrainingLoss
 from rayzer.training.recipe import LossConfig, TrainingConfig
 from rayzer.training.run_folder import RunConfig
 from rayzer.training.set_up import build
+from rayzer.training.state import TrainingState
 from rayzer.training.step import train_step
 from rayzer.view_split import ViewSplit
+
+SAVES, STEPS_AFTER_SAVE = 3, 8
 
 
 def measure_training(
@@ -78,9 +87,10 @@ def _measure(
     model: ModelConfig, recipe: TrainingConfig, world: World, steps: int
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """One path: its figures, and loss and gradient norm of the first step."""
-    device, share = world.device, recipe.samples_at_once
+    device, share, run = world.device, recipe.samples_at_once, RunConfig(model, recipe)
     loss = random_loss(recipe.loss).for_speed(device, recipe.bf16, recipe.compile)
-    state, trainer = build(RunConfig(model, recipe), world, loss)
+    saver = _Saver(run, world)
+    state, trainer = build(run, world, loss, before_update=saver.checkpoints.before_update)
     batch = _random_batch(model, share, device)
 
     def step():
@@ -89,6 +99,8 @@ def _measure(
     start = step()
     forget_peak_memory(device)
     spread = time_calls(step, device, steps)
+    peak_memory, updates = peak_memory_gib(device), state.updates
+    saving = saver.measure(state, step, spread.median_ms)
     seconds, peak = spread.median_ms / 1000, peak_flops(device_name(device))
     flops = share * training_flops(model, perceptual=bool(recipe.loss.perceptual))
     figures = {
@@ -98,10 +110,45 @@ def _measure(
         **asdict(spread),
         "scenes_per_s": recipe.batch_size / seconds,
         "mfu": None if peak is None else flops / seconds / peak,
-        "peak_memory_gib": peak_memory_gib(device),
-        "updates": state.updates,  # as many as steps, unless some were skipped
+        "peak_memory_gib": peak_memory,
+        "saving": saving,
+        "updates": updates,  # as many as steps, unless some were skipped
     }
     return figures, {"loss": start.values["loss"], "gradient_norm": start.gradient_norm}
+
+
+class _Saver:
+    """Measures how long saving holds up training."""
+
+    def __init__(self, run: RunConfig, world: World):
+        self.run, self.folder = run, TemporaryDirectory(prefix="rayzer-bench-")
+        self.checkpoints = Checkpoints(Path(self.folder.name), world, 2, 0, lambda event, **values: None)
+
+    def measure(self, state: TrainingState, step: Callable[[], Any], step_ms: float) -> dict[str, float]:
+        """Medians of a few checkpoints.
+
+        Returns:
+            `blocked_ms`: what saving and the next steps took longer than those steps otherwise do; `written_s`: until
+            the checkpoint is on the disk; `size_gb`.
+        """
+        blocked, written = [], []
+        self.checkpoints.prepare(state)
+        with self.folder as folder:
+            for _ in range(SAVES):
+                started = time.perf_counter()
+                self.checkpoints.save(state, self.run, {})
+                for _ in range(STEPS_AFTER_SAVE):
+                    step()
+                blocked.append(1000 * (time.perf_counter() - started) - STEPS_AFTER_SAVE * step_ms)
+                self.checkpoints.wait()
+                written.append(time.perf_counter() - started)
+            newest = max(Path(folder).glob("step-*"), default=Path(folder))
+            size = sum(file.stat().st_size for file in newest.iterdir())
+        return {
+            "blocked_ms": statistics.median(blocked),
+            "written_s": statistics.median(written),
+            "size_gb": size / 1e9,
+        }
 
 
 def random_loss(config: LossConfig) -> TrainingLoss:
