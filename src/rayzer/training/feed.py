@@ -195,5 +195,6 @@ class Feed:
         finally:
             self._workers = [process for process in active_children() if process not in others]
             if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGCHLD, handler)
+                is_loaders = getattr(handler, "__module__", "").startswith("torch.utils.data")
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL if is_loaders else handler)
         return chain([first], batches)
