@@ -38,6 +38,20 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
+class _Malicious:
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+@pytest.fixture
+def malicious():
+    """Objects that run a shell command where they are unpickled freely."""
+    return _Malicious
+
+
 @pytest.fixture(scope="session")
 def real_scene():
     """Where a real scene lies, by its name; skips where it is absent."""

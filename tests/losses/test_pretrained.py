@@ -1,7 +1,6 @@
 """Frozen weights from files: MatConvNet's two layouts, torchvision's, LPIPS; places, checksums, refusals."""
 
 import hashlib
-import os
 import pickle
 import sys
 
@@ -281,18 +280,10 @@ def test_damaged_tensor_files(tmp_path, narrow_vgg19):
         assert str(tmp_path / "x.pth") in message(load_vgg19, "torchvision", tmp_path / "x.pth")
 
 
-class Malicious:
-    def __init__(self, command):
-        self.command = command
-
-    def __reduce__(self):
-        return os.system, (self.command,)
-
-
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-def test_no_code_is_run(tmp_path):
+def test_no_code_is_run(tmp_path, malicious):
     mark = tmp_path / "was-here"
-    evil = {"features.0.weight": Malicious(f"touch {mark}")}
+    evil = {"features.0.weight": malicious(f"touch {mark}")}
     torch.save(evil, tmp_path / "zip.pth")
     torch.save(evil, tmp_path / "legacy.pth", _use_new_zipfile_serialization=False)
     (tmp_path / "plain.pth").write_bytes(pickle.dumps(evil))

@@ -1,6 +1,5 @@
 """Reference `.pt` files: read strictly, never trusted, and written back bit for bit."""
 
-import os
 import pickle
 import zipfile
 
@@ -221,18 +220,10 @@ def test_a_tensor_file_of_another_form(yaml, tmp_path, content):
     assert "state dict" in message(rayzer.load_model, tmp_path / "x.pt", yaml)
 
 
-class Malicious:
-    def __init__(self, command):
-        self.command = command
-
-    def __reduce__(self):
-        return os.system, (self.command,)
-
-
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-def test_no_code_is_run(yaml, tmp_path):
+def test_no_code_is_run(yaml, tmp_path, malicious):
     mark = tmp_path / "was-here"
-    evil = Malicious(f"touch {mark}")
+    evil = malicious(f"touch {mark}")
     torch.save({"model": {"scene_code": evil}}, tmp_path / "zip.pt")
     torch.save({"model": {}, "x": evil}, tmp_path / "legacy.pt", _use_new_zipfile_serialization=False)
     (tmp_path / "plain.pt").write_bytes(pickle.dumps({"model": evil}))

@@ -203,6 +203,9 @@ def test_a_dry_run_writes_nothing(tiny):
     assert f"parameters    {count / 1e6:.2f} M" in text
     assert "2 forward passes" in text
     assert "whole run     6 steps" in text
+    small = tiny("model.image_height=8", "model.image_width=8", "training.loss.structural=0.1")
+    with pytest.raises(InputError, match="8 pixels are too few"):
+        dry_run(small.model, small.training, "cpu")
 
 
 def test_command_line(run, tmp_path, capsys):

@@ -76,7 +76,7 @@ def set_up(
         InputError: if something that the user gave cannot be used.
     """
     recipe = config.training
-    _check_size(config)
+    check_size(config)
     if recipe.optimizer.warmup_steps >= recipe.steps and world.is_first:
         log.warning(
             "training.optimizer.warmup_steps = %d: the run of %d steps ends before its rate has warmed up",
@@ -171,7 +171,7 @@ def _has_content(file: Path) -> bool:
     return file.is_file() and file.stat().st_size > 0
 
 
-def _check_size(config: RunConfig) -> None:
+def check_size(config: RunConfig) -> None:
     """Raise InputError if pictures are too small for the loss."""
     side, loss = min(config.model.image_height, config.model.image_width), config.training.loss
     if side < SMALLEST and (loss.perceptual or loss.lpips or loss.structural):

@@ -178,7 +178,7 @@ def render_rooms(
 @torch.no_grad()
 @outside_autocast
 def render_images(room: ComposedRoom, image_size: int, quality: Quality = "full") -> Tensor:
-    """Only the pictures [v, 3, h, w] of one room, on the CPU: without depth small ones take a quarter less.
+    """Only the pictures [v, 3, h, w] of one room, on the CPU: without depth small ones take a tenth less.
 
     They are bit for bit those of `render_rooms`, whose arguments these are.
     """
