@@ -272,4 +272,4 @@ OPERATIONAL = frozenset(
         "processes",
     )
 )
-"""Keys of `training`, or sections, that may change when a run resumes: but for rounding, nothing is learned otherwise."""
+"""Keys of `training`, or sections, that may change when a run resumes: they change what is learned by rounding only."""
