@@ -8,7 +8,15 @@ from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
 from rayzer.model import attention as module
-from rayzer.model.attention import attention, cudnn_is_right
+from rayzer.model.attention import (
+    Projected,
+    attention,
+    attention_in_parts,
+    attention_of_all,
+    cudnn_is_right,
+    shared_attention,
+)
+from rayzer.model.recomputation import recomputed
 
 SHAPE = (torch.float32, 16, 8, 12)  # dtype, head width, queries, keys of the self-test
 
@@ -126,6 +134,100 @@ def test_the_first_call_may_be_traced(kernel, hopper, monkeypatch):
     for _ in range(2):
         assert_close(compiled(q, k, v), torch.nn.functional.scaled_dot_product_attention(q, k, v))
     assert set(tested) == {(torch.float32, 8, 5, 7)}
+
+
+@pytest.fixture
+def sequences():
+    """Makes what 4 sequences project of 5 tokens of their own, and 2 scenes of the 7 that 2 sequences share."""
+
+    def make(times=2, own=5, shared=7, width=16, dtype=torch.float64, device="cpu", scenes=2):
+        generator = torch.Generator(device).manual_seed(0)
+        shapes = (scenes * times, 3, own, width), (scenes, 3, shared, width)
+        return [
+            Projected(*(torch.randn(shape, dtype=dtype, device=device, generator=generator) for _ in range(3)))
+            for shape in shapes
+        ]
+
+    return make
+
+
+def textbook(query, key, value):
+    scores = query @ key.mT / query.shape[-1] ** 0.5
+    return scores.softmax(-1) @ value, scores.logsumexp(-1)
+
+
+def test_shared_tokens_are_as_if_each_sequence_had_them(sequences):
+    own, shared = sequences()
+    for sequence in range(4):
+        q, k, v = (torch.cat([a[sequence], b[sequence // 2]], 1) for a, b in zip(own, shared, strict=True))
+        assert_close(shared_attention(own, shared)[sequence], textbook(q, k, v)[0])
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_parts_merge_into_the_whole(sequences):
+    assert_close(attention_in_parts(*sequences()), attention_of_all(*sequences()))
+
+
+def test_parts_merge_into_the_whole_for_scores_of_any_size(sequences):
+    own, shared = sequences(dtype=torch.float32)
+    for factor_own, factor_shared in ((100, 1), (1, 100), (100, 100)):
+        scaled = own._replace(key=factor_own * own.key), shared._replace(key=factor_shared * shared.key)
+        assert_close(attention_in_parts(*scaled), attention_of_all(*scaled))
+
+
+def gradients_of(function, own, shared):
+    leaves = [x.detach().requires_grad_() for x in (*own, *shared)]
+    result = function(Projected(*leaves[:3]), Projected(*leaves[3:]))
+    generator = torch.Generator(result.device).manual_seed(1)
+    upstream = torch.randn(result.shape, device=result.device, generator=generator).to(result.dtype)
+    return torch.autograd.grad(result, leaves, upstream)
+
+
+def test_gradients_of_parts(sequences, monkeypatch):
+    monkeypatch.setattr(module, "_with_denominator", textbook)  # the kernel itself has none on a CPU
+    for found, expected in zip(
+        gradients_of(attention_in_parts, *sequences()), gradients_of(attention_of_all, *sequences()), strict=True
+    ):
+        assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("times", "own", "width", "used"), [(8, 256, 64, True), (7, 256, 64, False), (8, 513, 64, False), (8, 8, 48, False)]
+)
+def test_when_attention_is_in_parts(sequences, monkeypatch, times, own, width, used):
+    monkeypatch.setattr(module, "_is_hopper_in_half_precision", lambda *_: True)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert module._parts_are_faster(*sequences(times, own, 512, width, torch.bfloat16, scenes=1)) == used
+
+
+def test_uncompiled_and_last_layers_attend_to_all(sequences, monkeypatch):
+    monkeypatch.setattr(module, "_is_hopper_in_half_precision", lambda *_: True)
+    own, shared = sequences(8, 256, 512, 64, torch.bfloat16, scenes=1)
+    assert not module._parts_are_faster(own, shared)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert not module._parts_are_faster(own, shared._replace(query=shared.query[:, :, :0]))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("mode", ["all", "selective", "none"])
+def test_parts_on_a_gpu(sequences, mode):
+    """As near to float32 as the kernels that attend to all; recomputed in each of the ways that training knows."""
+    own, shared = sequences(8, 256, 1024, 64, torch.float32, "cuda")
+    exact = [attention_of_all(own, shared), *gradients_of(attention_of_all, own, shared)]
+    half = [Projected(*(x.bfloat16() for x in tokens)) for tokens in (own, shared)]
+
+    def update(own, shared):
+        assert module._parts_are_faster(own, shared)
+        return recomputed(mode, lambda *x: shared_attention(Projected(*x[:3]), Projected(*x[3:])), *own, *shared)
+
+    fast = torch.compile(update, fullgraph=True, dynamic=False)
+    for found, usual, expected in zip(
+        [fast(*half), *gradients_of(fast, *half)],
+        [attention_of_all(*half), *gradients_of(attention_of_all, *half)],
+        exact,
+        strict=True,
+    ):
+        assert (found - expected).abs().max() <= 1.5 * (usual - expected).abs().max()
 
 
 def test_a_right_kernel_is_used_and_tested_once(kernel):

@@ -6,15 +6,26 @@ import functools
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import torch
+from einops import repeat
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 _CHOSEN: dict[str, bool] = {}
 
+MERGE_FROM = 8  # sequences; with fewer, attention in parts is not faster
 SELF_TEST_TOLERANCE = 2e-2  # largest error relative to the largest value; bfloat16 itself gives 4e-3 to 1e-2
+
+
+class Projected(NamedTuple):
+    """Queries [b, heads, l, e], keys and values [b, heads, m, e] of some tokens."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -32,6 +43,60 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return scaled_dot_product_attention(query, key, value)
 
 
+def shared_attention(own: Projected, shared: Projected) -> Tensor:
+    """Attention of sequences that begin with tokens of their own and end with tokens that `t` of them share.
+
+    Args:
+        own: of [b * t] sequences.
+        shared: of [b].
+
+    Returns:
+        [b * t, heads, own + shared queries, e]: what `attention` of the concatenated tokens gives.
+    """
+    merge = attention_in_parts if _parts_are_faster(own, shared) else attention_of_all
+    return merge(own, shared)
+
+
+def attention_of_all(own: Projected, shared: Projected) -> Tensor:
+    """`shared_attention`, computed as it is defined."""
+    times = len(own.key) // len(shared.key)
+    return attention(*(torch.cat([a, _repeat(b, times)], 2) for a, b in zip(own, shared, strict=True)))
+
+
+def attention_in_parts(own: Projected, shared: Projected) -> Tensor:
+    """`shared_attention`, where what shared queries gather from shared keys is computed once and not `t` times.
+
+    The softmax over all keys is put together from those over own and over shared keys and the logarithms of their
+    denominators, as in FlashAttention and ring attention; gradients pass through both.
+    """
+    times = len(own.key) // len(shared.key)
+    from_shared, of_shared = _with_denominator(*shared)
+    from_own, of_own = _with_denominator(_repeat(shared.query, times), own.key, own.value)
+    part = torch.sigmoid(_repeat(of_shared, times) - of_own)[..., None]
+    merged = from_own + part * (_repeat(from_shared, times) - from_own)
+    keys, values = (torch.cat([a, _repeat(b, times)], 2) for a, b in zip(own[1:], shared[1:], strict=True))
+    return torch.cat([attention(own.query, keys, values), merged.to(from_own.dtype)], 2)
+
+
+def _with_denominator(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Attention [b, heads, l, e] and the logarithm [b, heads, l] of each query's sum of exponentials."""
+    from torch.nn.attention.flex_attention import AuxRequest, flex_attention  # slow to import; has both derivatives
+
+    attended, extra = flex_attention(query, key, value, return_aux=AuxRequest(lse=True))
+    return attended, extra.lse
+
+
+def _parts_are_faster(own: Projected, shared: Projected) -> bool:
+    """Whether attention in parts saves time (docs/log.md); uncompiled, its kernel would hold the whole matrix."""
+    times, (_, _, queries, head_width) = len(own.key) // len(shared.key), shared.query.shape
+    saves = times >= MERGE_FROM and own.key.shape[2] <= queries == shared.key.shape[2] and head_width in (64, 128)
+    return saves and torch.compiler.is_compiling() and _may_be_fast(shared.query.device.type, shared.query.dtype)
+
+
+def _repeat(x: Tensor, times: int) -> Tensor:
+    return repeat(x, "b ... -> (b t) ...", t=times)
+
+
 def chosen_kernels() -> dict[str, str]:
     """What computes attention, by the lengths (queries x keys) that were asked for on a GPU so far in this process."""
     return {lengths: "cuDNN" if right else "the framework's choice" for lengths, right in _CHOSEN.items()}
@@ -45,11 +110,14 @@ def _cudnn_is_chosen(device: str, dtype: torch.dtype, head_width: int, queries: 
     wrong results at lengths that are not multiples of 128: it is used only for lengths that passed the self-test. Its
     gradients depend on the order of threads, so that deterministic mode does without it.
     """
-    may = _is_hopper_in_half_precision(device, dtype) and not torch.are_deterministic_algorithms_enabled()
-    chosen = may and cudnn_is_right(dtype, head_width, queries, keys)
+    chosen = _may_be_fast(device, dtype) and cudnn_is_right(dtype, head_width, queries, keys)
     if device == "cuda":
         _CHOSEN[f"{queries}x{keys}"] = chosen
     return chosen
+
+
+def _may_be_fast(device: str, dtype: torch.dtype) -> bool:
+    return _is_hopper_in_half_precision(device, dtype) and not torch.are_deterministic_algorithms_enabled()
 
 
 def _is_hopper_in_half_precision(device: str, dtype: torch.dtype) -> bool:

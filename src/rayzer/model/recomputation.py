@@ -41,7 +41,8 @@ def _selective_contexts():
 
 
 def _policy(context, operator, *arguments, **options) -> CheckpointPolicy:
-    if operator in ATTENTION or (operator is torch.ops.aten.mm.default and _is_narrow(*arguments)):
+    is_attention = operator in ATTENTION or operator.name() == "flex_attention"
+    if is_attention or (operator is torch.ops.aten.mm.default and _is_narrow(*arguments)):
         return CheckpointPolicy.MUST_SAVE
     return CheckpointPolicy.PREFER_RECOMPUTE
 

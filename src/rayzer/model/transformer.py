@@ -11,7 +11,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rayzer.model.attention import attention
+from rayzer.model.attention import Projected, attention, shared_attention
 from rayzer.model.recomputation import Recomputation, recomputed
 
 BlockInit = Literal["depth", "stack", "plain"]
@@ -40,8 +40,8 @@ class Attention(nn.Module):
         self.k_norm = HeadNorm(head_width) if qk_norm else nn.Identity()
         self.out = nn.Linear(width, width, bias=False)
 
-    def project(self, x: Tensor, queries: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries of the first `queries` tokens, keys and values of all; each [b, tokens, heads, head_width]."""
+    def project(self, x: Tensor, queries: int) -> Projected:
+        """Queries of the first `queries` tokens, keys and values of all."""
         width = x.shape[-1]
         if queries == x.shape[-2]:
             q, k, v = self.to_qkv(x).chunk(3, -1)
@@ -49,12 +49,12 @@ class Attention(nn.Module):
             q = F.linear(x[:, :queries], self.to_qkv.weight[:width])
             k, v = F.linear(x, self.to_qkv.weight[width:]).chunk(2, -1)
         q, k, v = (rearrange(part, "b n (h e) -> b n h e", e=self.head_width) for part in (q, k, v))
-        return self.q_norm(q), self.k_norm(k), v
+        return Projected(*(rearrange(part, "b n h e -> b h n e") for part in (self.q_norm(q), self.k_norm(k), v)))
 
-    def mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attend and merge the heads: [b, tokens, width]."""
-        q, k, v = (rearrange(part, "b n h e -> b h n e") for part in (q, k, v))
-        return self.out(rearrange(attention(q, k, v), "b h n e -> b n (h e)"))
+    def mix(self, own: Projected, shared: Projected | None = None) -> Tensor:
+        """Attend, also to shared tokens if there are any, and merge the heads: [b, queries, width]."""
+        attended = attention(*own) if shared is None else shared_attention(own, shared)
+        return self.out(rearrange(attended, "b h n e -> b n (h e)"))
 
 
 class Block(nn.Module):
@@ -101,13 +101,11 @@ class Block(nn.Module):
         own = x.shape[1]
         length = own + (0 if shared is None else shared.shape[1])
         read = length if read is None else read
-        q, k, v = self.attention.project(self.norm1(x), min(read, own))
+        mixed = [self.attention.project(self.norm1(x), min(read, own))]
         if shared is not None:
-            times = len(x) // len(shared)
-            projected = self.attention.project(self.norm1(shared), max(0, read - own))
-            q, k, v = (torch.cat([a, _repeat(b, times)], 1) for a, b in zip((q, k, v), projected, strict=True))
-            x = torch.cat([x, _repeat(shared, times)], 1)
-        x = x[:, :read] + self.attention.mix(q, k, v)
+            mixed.append(self.attention.project(self.norm1(shared), max(0, read - own)))
+            x = torch.cat([x, repeat(shared, "b s d -> (b t) s d", t=len(x) // len(shared))], 1)
+        x = x[:, :read] + self.attention.mix(*mixed)
         return x + self.mlp(self.norm2(x))
 
 
@@ -129,7 +127,3 @@ class Transformer(nn.Module):
         for index, block in enumerate(self.blocks):
             x = block(x, read if index == last else None, shared if index == 0 else None)
         return x
-
-
-def _repeat(x: Tensor, times: int) -> Tensor:
-    return repeat(x, "b ... -> (b t) ...", t=times)
