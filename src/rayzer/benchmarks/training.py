@@ -105,7 +105,6 @@ def _measure(
     flops = share * training_flops(model, perceptual=bool(recipe.loss.perceptual))
     figures = {
         "compiled": recipe.compile and device.type == "cuda",
-        "tuned": recipe.compile and recipe.tune and device.type == "cuda",
         "recompute": recipe.recompute,
         **asdict(spread),
         "scenes_per_s": recipe.batch_size / seconds,

@@ -40,7 +40,7 @@ def compile_blocks(model: RayZer | LVSM, tune: bool = False) -> None:
 
     Args:
         tune: measure block sizes of the kernels of the renderer's inner layers, which are over half of the work: 3 to
-            5 % faster for another 3 s in inference, and another minute in training.
+            5 % faster for another 3 s in inference; in training it takes minutes and showed no gain (docs/log.md).
     """
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_GRAPHS)
     for module in model.modules():

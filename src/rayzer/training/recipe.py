@@ -206,8 +206,6 @@ class TrainingConfig:
         ema_decay: of an exponential moving average of the weights, which is then what `load_model` gives; 0 for none.
         bf16: autocast to bfloat16 on a GPU.
         compile: compile the blocks of the transformers and the perceptual term (on a GPU).
-        tune: measure block sizes of the renderer's compiled kernels in the first step, a minute longer then;
-            later ones are a few percent faster.
         recompute: which activations are computed again in the backward pass to save memory: "all", "selective" (all but
             the results of attention and its projections) or "none".
         deterministic: give up some speed on a GPU for results that repeat bit for bit.
@@ -227,7 +225,6 @@ class TrainingConfig:
     ema_decay: float = 0.0
     bf16: bool = True
     compile: bool = True
-    tune: bool = False
     recompute: Recomputation = "all"
     deterministic: bool = False
     stop_after: int = 10
@@ -258,7 +255,6 @@ OPERATIONAL = frozenset(
         "keep_last",
         "keep_every",
         "compile",
-        "tune",
         "recompute",
         "samples_at_once",
         "data.workers",

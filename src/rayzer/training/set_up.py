@@ -126,7 +126,7 @@ def build(
         initialise(model, Path(recipe.init_from).expanduser() if going_on is None else going_on)
     set_recomputation(model, recipe.recompute)
     if recipe.compile and world.device.type == "cuda":
-        compile_blocks(model, recipe.tune and not recipe.deterministic)
+        compile_blocks(model)
     module = distribute(model.to(world.device), world, recipe.processes)
     state = _state(recipe, model)
     if newest is not None:
