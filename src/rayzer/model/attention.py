@@ -83,6 +83,7 @@ def _with_denominator(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor
     from torch.nn.attention.flex_attention import AuxRequest, flex_attention  # slow to import; has both derivatives
 
     attended, extra = flex_attention(query, key, value, return_aux=AuxRequest(lse=True))
+    assert extra.lse is not None  # it was asked for
     return attended, extra.lse
 
 
