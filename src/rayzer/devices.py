@@ -1,14 +1,18 @@
-"""Which device to compute on."""
+"""Which device to compute on, and how precisely."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from rayzer.errors import InputError
 
 KINDS = ("cuda", "mps", "cpu")
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def choose_device(name: str = "auto", kinds: Sequence[str] = KINDS) -> torch.device:
@@ -38,3 +42,39 @@ def choose_device(name: str = "auto", kinds: Sequence[str] = KINDS) -> torch.dev
 def device_name(device: torch.device) -> str:
     """What a user knows a device by: "NVIDIA H200", "CPU", "MPS"."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and how precisely to compute.
+
+    Attributes:
+        device: "cpu", "cuda", "cuda:1" or "mps".
+        bfloat16: whether the transformers run in bfloat16; cameras and rays are float32 always.
+    """
+
+    device: torch.device
+    bfloat16: bool
+
+    @staticmethod
+    def choose(device: str = "auto", dtype: Precision = "auto") -> Runtime:
+        """The fastest device there is, and bfloat16 where that is a GPU that has it.
+
+        Raises:
+            InputError: if the named device is not there.
+        """
+        chosen = choose_device(device)
+        fast = chosen.type == "cuda" and torch.cuda.is_bf16_supported()
+        return Runtime(chosen, fast if dtype == "auto" else dtype == "bfloat16")
+
+    def autocast(self) -> AbstractContextManager:
+        """The context in which to call a model."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
+
+    @property
+    def views_at_once(self) -> int:
+        """How many views to render together: enough to fill a GPU, few enough to show progress on a CPU."""
+        return 8 if self.device.type == "cuda" else 1
+
+    def __str__(self) -> str:
+        return f"{device_name(self.device)}, {'bfloat16' if self.bfloat16 else 'float32'}"

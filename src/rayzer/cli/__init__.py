@@ -82,8 +82,8 @@ def predict(
     INPUT is a folder of photos, a video, a scene file, or the scene.safetensors of an earlier prediction.
     """
     from rayzer.data.sources.packed_file import looks_packed
+    from rayzer.devices import Runtime
     from rayzer.prediction.encoded import load_scene
-    from rayzer.prediction.inference import Runtime
     from rayzer.prediction.outputs import check_destination
     from rayzer.prediction.path import PathRequest
     from rayzer.prediction.photos import choose_photos

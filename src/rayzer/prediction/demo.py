@@ -14,11 +14,11 @@ from rayzer.data.exchange import frames_from_cameras
 from rayzer.data.scenes import Scene
 from rayzer.data.synthetic.rooms import render_room
 from rayzer.data.views import decode_views, to_uint8
+from rayzer.devices import Runtime
 from rayzer.evaluation.metrics import psnr, ssim
 from rayzer.files import output_folder
 from rayzer.model.rayzer import RayZerConfig
 from rayzer.model.weights import build_model, fingerprint
-from rayzer.prediction.inference import Runtime
 from rayzer.prediction.outputs import WRITES, check_destination
 from rayzer.prediction.path import PathRequest
 from rayzer.prediction.photos import Chosen

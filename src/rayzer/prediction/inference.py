@@ -2,58 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-from rayzer.devices import choose_device, device_name
+from rayzer.devices import Runtime
 from rayzer.errors import InputError
 from rayzer.geometry.cameras import Cameras, normalize_poses
 from rayzer.model.rayzer import RayZer
 from rayzer.model.scene_encoder import SceneTokens
 from rayzer.model.weights import Model
 from rayzer.progress import Advance
-
-Precision = Literal["auto", "float32", "bfloat16"]
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """Where and how precisely to compute.
-
-    Attributes:
-        device: "cpu", "cuda", "cuda:1" or "mps".
-        bfloat16: whether the transformers run in bfloat16; cameras and rays are float32 always.
-    """
-
-    device: torch.device
-    bfloat16: bool
-
-    @staticmethod
-    def choose(device: str = "auto", dtype: Precision = "auto") -> Runtime:
-        """The fastest device there is, and bfloat16 where that is a GPU that has it.
-
-        Raises:
-            InputError: if the named device is not there.
-        """
-        chosen = choose_device(device)
-        fast = chosen.type == "cuda" and torch.cuda.is_bf16_supported()
-        return Runtime(chosen, fast if dtype == "auto" else dtype == "bfloat16")
-
-    def autocast(self) -> AbstractContextManager:
-        """The context in which to call a model."""
-        return torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
-
-    @property
-    def views_at_once(self) -> int:
-        """How many views to render together: enough to fill a GPU, few enough to show progress on a CPU."""
-        return 8 if self.device.type == "cuda" else 1
-
-    def __str__(self) -> str:
-        return f"{device_name(self.device)}, {'bfloat16' if self.bfloat16 else 'float32'}"
 
 
 @torch.no_grad()

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from rayzer.devices import Runtime
 from rayzer.geometry.cameras import Cameras
 from rayzer.model.weights import kind_of
 from rayzer.prediction.encoded import EncodedScene
-from rayzer.prediction.inference import Runtime
 from rayzer.prediction.outputs import FRAMES, IMAGES, ORIGINAL, RENDERS, picture_names, there_and_back
 from rayzer.prediction.path import PathRequest
 from rayzer.report.prediction_page import (

@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from rayzer.data.views import to_uint8
+from rayzer.devices import Runtime
 from rayzer.errors import InputError
 from rayzer.evaluation.metrics import psnr
 from rayzer.files import output_folder
@@ -17,7 +18,7 @@ from rayzer.geometry.cameras import Cameras
 from rayzer.model.weights import Model, fingerprint
 from rayzer.prediction import outputs
 from rayzer.prediction.encoded import EncodedScene, EncodedView, save_scene
-from rayzer.prediction.inference import Runtime, encode, render
+from rayzer.prediction.inference import encode, render
 from rayzer.prediction.page import write_page
 from rayzer.prediction.path import PathRequest
 from rayzer.prediction.photos import Chosen
