@@ -140,7 +140,12 @@ class Staging:
             raise nothing_made([outcome.error for outcome in outcomes])
         return made
 
-    def finish(self, describe: Callable[[Path], object], moves: Sequence[tuple[Path, Path]]) -> None:
+    def finish(
+        self,
+        describe: Callable[[Path], object],
+        moves: Sequence[tuple[Path, Path]],
+        last: Callable[[], object] = lambda: None,
+    ) -> None:
         """Describe the results and move them to their final places; then there is no unfinished work any more.
 
         Once the moving has begun, it is ended by the next run of the command.
@@ -148,6 +153,7 @@ class Staging:
         Args:
             describe: writes lists and reports into the folder it is given.
             moves: (from, to), in this order.
+            last: what can only be made when all is in its place.
 
         Raises:
             InputError: if that cannot be written.
@@ -159,6 +165,7 @@ class Staging:
             for source, destination in moves:
                 if exists(source):
                     move_entry(source, destination)
+            last()
             self.plan.unlink()  # from here on, the output is a finished one
             self.sweep()
         except OSError as error:

@@ -46,9 +46,8 @@ class ViewIndex:
         null: list[str] = []
         absent: list[str] = []
         for scene in unique_names(scenes):
-            split = self.splits.get(scene.name)
+            split = self.split_of(scene)
             if split is not None:
-                self._check_frames(scene, split)
                 kept[scene.name] = scene, split
             else:
                 (null if scene.name in self.splits else absent).append(scene.name)
@@ -56,6 +55,17 @@ class ViewIndex:
         if not kept:
             raise InputError(f"{self.path}: {selected.note}; is it the view index of another data set?")
         return selected
+
+    def split_of(self, scene: Scene) -> ViewSplit | None:
+        """The frames of a scene; None if it is null in the index or not in it.
+
+        Raises:
+            InputError: naming scene and frame, if a frame does not exist or has no picture.
+        """
+        split = self.splits.get(scene.name)
+        if split is not None:
+            self._check_frames(scene, split)
+        return split
 
     def _check_frames(self, scene: Scene, split: ViewSplit) -> None:
         for index in (*split.context[0].tolist(), *split.target[0].tolist()):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -13,15 +14,31 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+_under_autocast = False  # see reference_precision
+
+
 def outside_autocast(function: Callable[P, T]) -> Callable[P, T]:
     """Run `function` with autocast off: in bfloat16 a ray would be wrong by about half a pixel."""
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        if _under_autocast:
+            return function(*args, **kwargs)
         with _off("cpu"), _off("cuda"), _off("mps"):
             return function(*args, **kwargs)
 
     return wrapper
+
+
+@contextmanager
+def reference_precision() -> Iterator[None]:
+    """Inside, cameras and rays are computed under autocast, as the reference does: to reproduce its scores only."""
+    global _under_autocast
+    _under_autocast = True
+    try:
+        yield
+    finally:
+        _under_autocast = False
 
 
 def rounding(coordinates: Tensor, dim: int | tuple[int, ...] = -1) -> Tensor:

@@ -25,6 +25,7 @@ MATCONVNET = "https://www.vlfeat.org/matconvnet/models/imagenet-vgg-verydeep-19.
 TORCHVISION_VGG19 = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
 TORCHVISION_VGG16 = "https://download.pytorch.org/models/vgg16-397923af.pth"
 LPIPS_LINEAR = "weights/v0.1/vgg.pth"  # in the lpips package
+DO_WITHOUT = "or set the weight of this loss to 0 (the structural loss needs no file)"
 
 VGG16, VGG19 = (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)  # convolutions per stage
 WIDTHS = (64, 128, 256, 512, 512)
@@ -72,18 +73,19 @@ def load_vgg19(kind: Literal["matconvnet", "torchvision"], path: Path | None = N
 
 
 def load_lpips(
-    path: Path | None = None, linear_path: Path | None = None
+    path: Path | None = None, linear_path: Path | None = None, advice: str = DO_WITHOUT
 ) -> tuple[PretrainedWeights, PretrainedWeights]:
     """Weights of VGG-16 and of its channels, for `LPIPS`.
 
     Args:
         path: torchvision's `vgg16-397923af.pth`; without it, looked for as by `load_vgg19`.
         linear_path: `weights/v0.1/vgg.pth` of the `lpips` package; without it, that of the installed package.
+        advice: how to do without; ends the message about an absent file.
 
     Raises:
         InputError: if a file is absent, damaged or another one.
     """
-    file, linear_file = _find(path, TORCHVISION_VGG16), _find_linear(linear_path)
+    file, linear_file = _find(path, TORCHVISION_VGG16, advice), _find_linear(linear_path)
     sha256, linear_sha256 = _sha256(file), _sha256(linear_file)
     shapes = {f"lin{stage}.model.1.weight": (1, width, 1, 1) for stage, width in enumerate(WIDTHS)}
     linear = _checked(read_tensors(linear_file), shapes, linear_file)
@@ -93,16 +95,14 @@ def load_lpips(
     )
 
 
-def _find(path: Path | None, address: str) -> Path:
+def _find(path: Path | None, address: str, advice: str = DO_WITHOUT) -> Path:
     name = address.rpartition("/")[2]
     places = [path] if path else [folder / name for folder in _cache_folders()]
     for place in places:
         if is_file(place):
             return place
-    raise InputError(
-        f"{name}: not found at {' or '.join(map(str, places))}; get it from {address}, or set the weight of this loss "
-        "to 0 (the structural loss needs no file)"
-    )
+    found_at = " or ".join(map(str, places))
+    raise InputError(f"{name}: not found at {found_at}; get it from {address}, {advice}")
 
 
 def _cache_folders() -> list[Path]:

@@ -1,0 +1,246 @@
+"""Everything that is measured on a batch of scenes: a function of the scenes and the model, whoever calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from rayzer.data.dataset import Sample
+from rayzer.data.loader import Batch, collate, to_device
+from rayzer.devices import Runtime
+from rayzer.errors import InputError
+from rayzer.evaluation import controls, transfer
+from rayzer.evaluation.no_leak import between_neighbours, without_targets
+from rayzer.evaluation.poses import PoseScores, mean_pose_scores, pose_scores
+from rayzer.evaluation.scoring import Scorer, Scores, mean_scores
+from rayzer.evaluation.settings import EvaluationConfig, ProtocolName
+from rayzer.geometry.alignment import align_cameras
+from rayzer.geometry.cameras import Cameras, normalize_poses
+from rayzer.geometry.precision import reference_precision
+from rayzer.model.rayzer import RayZer
+from rayzer.model.scene_encoder import SceneTokens
+from rayzer.model.weights import Model
+from rayzer.view_split import ViewSplit
+
+
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """What a model made of a batch.
+
+    Attributes:
+        cameras: [b, v] estimated, or given and normalised.
+        scene: of the context views.
+        pictures: [b, t, 3, h, w] of the targets, float32.
+    """
+
+    cameras: Cameras
+    scene: SceneTokens
+    pictures: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was measured on one scene.
+
+    Attributes:
+        scores: of each target view.
+        pictures: [t, 3, h, w] as rendered, on the CPU.
+        cameras: [v] predicted (or given), on the CPU.
+        true_cameras: [v], moved into the predicted world by the best Sim(3); None if unknown.
+        poses: None where true cameras are unknown, or were given.
+        parts: scores of controls ("copy_nearest", ...), "no_leak" and "reference", means over the views.
+        tokens: [v, d] camera tokens for the probe.
+    """
+
+    scores: list[Scores]
+    pictures: Tensor
+    cameras: Cameras
+    true_cameras: Cameras | None
+    poses: PoseScores | None
+    parts: dict[str, Scores] = field(default_factory=dict)
+    tokens: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Measurer:
+    """Measures batches of scenes with one model.
+
+    Attributes:
+        model: in eval mode.
+        config: what to measure.
+        protocol: "reference" adds the scores under the reference's own precision, on a GPU.
+        runtime: where, and how precisely.
+        scorer: compares pictures.
+    """
+
+    model: Model
+    config: EvaluationConfig
+    protocol: ProtocolName
+    runtime: Runtime
+    scorer: Scorer
+
+    @torch.no_grad()
+    def __call__(self, samples: Sequence[Sample]) -> list[Measured]:
+        """Measure scenes of equal numbers of views together.
+
+        Raises:
+            InputError: if the model needs cameras and a scene has none, or its results are not finite numbers.
+        """
+        batch = self._batch(samples)
+        given = [sample.cameras for sample in samples]
+        found = self.render(batch, given)
+        truth = batch.split.target_of(batch.images)
+        scores = self._scores(truth, found.pictures)
+        parts = self._parts(batch, found, given, truth)
+        tokens = self._tokens(batch)
+        results = []
+        for number, sample in enumerate(samples):
+            cameras = found.cameras[number].to("cpu")
+            true, poses = self._poses(cameras, sample.cameras)
+            own = {name: mean_scores(of_part[number]) for name, of_part in parts.items()}
+            pictures = found.pictures[number].cpu()
+            results.append(
+                Measured(scores[number], pictures, cameras, true, poses, own, tokens and tokens[number])
+            )
+        return results
+
+    @torch.no_grad()
+    def scores(self, samples: Sequence[Sample]) -> list[Scores]:
+        """Only the scores of scenes of equal numbers of views, means over their targets."""
+        batch = self._batch(samples)
+        found = self.render(batch, [sample.cameras for sample in samples])
+        truth = batch.split.target_of(batch.images)
+        return [mean_scores(of_scene) for of_scene in self._scores(truth, found.pictures)]
+
+    @torch.no_grad()
+    def transferred(self, pair: Sequence[Sample]) -> dict[str, Scores]:
+        """Scores of two scenes along one path, each with its "own" cameras and with those of the "other"."""
+        assert isinstance(self.model, RayZer)
+        batch = self._batch(pair)
+        with self.runtime.autocast():
+            pictures = transfer.exact(self.model, batch.images, batch.split)
+        truth = batch.split.target_of(batch.images)
+        found = [[mean_scores(of_scene) for of_scene in self._scores(truth, each)] for each in pictures]
+        return {name: mean_scores(scores) for name, scores in zip(("own", "other"), found, strict=True)}
+
+    @torch.no_grad()
+    def re_estimated(self, pair: Sequence[Sample]) -> PoseScores:
+        """Mean figures of `transfer.re_estimated` over two scenes."""
+        assert isinstance(self.model, RayZer)
+        batch = self._batch(pair)
+        found = self.render(batch, [None, None])
+        with self.runtime.autocast():
+            return mean_pose_scores(transfer.re_estimated(self.model, found.scene, found.cameras))
+
+    def render(self, batch: Batch, given: Sequence[Cameras | None]) -> Rendered:
+        """Cameras, scenes and target pictures; `given` are the true cameras, which only LVSM may see."""
+        with self.runtime.autocast():
+            if isinstance(self.model, RayZer):
+                cameras = self.model.estimate_cameras(batch.images)
+            else:
+                cameras = normalised(given, batch.scenes).to(self.runtime.device)
+            found = self._from_cameras(batch, cameras)
+        for name, picture, pose in zip(batch.scenes, found.pictures, found.cameras.world_from_camera, strict=True):
+            if not (picture.isfinite().all() and pose.isfinite().all()):
+                raise InputError(f"{name}: the model's results are not finite numbers; its weights are damaged")
+        return found
+
+    def _batch(self, samples: Sequence[Sample]) -> Batch:
+        batch = collate(samples)
+        assert isinstance(batch, Batch)  # all samples are there, and fitted to one size
+        return to_device(batch, self.runtime.device)
+
+    def _from_cameras(self, batch: Batch, cameras: Cameras, target: Cameras | None = None) -> Rendered:
+        """Reconstruct from the context and render the targets, or other cameras [b, t]; called under autocast."""
+        split = batch.split
+        context = split.context_of(batch.images), split.context_of(cameras)
+        scene = self.model.reconstruct(*context, split.context)
+        pictures = self.model.render(scene, split.target_of(cameras) if target is None else target)
+        return Rendered(cameras, scene, pictures.float())
+
+    def _parts(
+        self, batch: Batch, found: Rendered, given: Sequence[Cameras | None], truth: Tensor
+    ) -> dict[str, list[list[Scores]]]:
+        """Scores [b][t] of controls and of other protocols."""
+        pictures: dict[str, Tensor] = {}
+        if self.config.controls:
+            pictures |= self._controls(batch, found)
+        if self.config.no_leak and isinstance(self.model, RayZer):
+            pictures["no_leak"] = self._no_leak(batch)
+        parts = {name: self._scores(truth, picture) for name, picture in pictures.items()}
+        if self.protocol == "reference" and self.runtime.device.type == "cuda":
+            with _reference_protocol():
+                rounded = self.render(batch, given).pictures.bfloat16().float()
+            parts["reference"] = self._scores(truth, rounded, self.scorer.half_precision())
+        return parts
+
+    def _controls(self, batch: Batch, found: Rendered) -> dict[str, Tensor]:
+        images, frames, split = batch.images, batch.frames, batch.split
+        pictures = {
+            "copy_nearest": controls.copy_nearest(images, frames, split),
+            "blend_two": controls.blend_two(images, frames, split),
+        }
+        with self.runtime.autocast():
+            camera = controls.middle_camera(found.cameras, frames, split)
+            pictures["constant_camera"] = self.model.render(found.scene, camera).float()
+            if isinstance(self.model, RayZer):
+                views = images.shape[1]
+                orders = {"shuffled_order": controls.shuffled(views), "reversed_order": torch.arange(views).flip(0)}
+                for name, order in orders.items():
+                    changed = controls.reordered(images, split, order.to(images.device))
+                    pictures[name] = self.model(*changed).images.float()
+        return pictures
+
+    def _no_leak(self, batch: Batch) -> Tensor:
+        assert isinstance(self.model, RayZer)
+        with self.runtime.autocast():
+            cameras = self.model.estimate_cameras(without_targets(batch.images, batch.frames, batch.split))
+            target = between_neighbours(cameras, batch.frames, batch.split)
+            return self._from_cameras(batch, cameras, target).pictures
+
+    def _tokens(self, batch: Batch) -> list[Tensor] | None:
+        if not (self.config.probe and isinstance(self.model, RayZer)):
+            return None
+        with self.runtime.autocast():
+            return list(self.model.camera_tokens(batch.images).float().cpu())
+
+    def _poses(self, cameras: Cameras, true: Cameras | None) -> tuple[Cameras | None, PoseScores | None]:
+        if true is None:
+            return None, None
+        aligned = align_cameras(true, cameras).cameras(true)
+        return aligned, pose_scores(cameras, true) if self.model.estimates_cameras else None
+
+    def _scores(self, truth: Tensor, pictures: Tensor, scorer: Scorer | None = None) -> list[list[Scores]]:
+        flat = (scorer or self.scorer)(truth.flatten(0, 1), pictures.flatten(0, 1))
+        views = truth.shape[1]
+        return [flat[first : first + views] for first in range(0, len(flat), views)]
+
+
+def normalised(given: Sequence[Cameras | None], scenes: Sequence[str]) -> Cameras:
+    """Known cameras [b, v] as LVSM was trained on them.
+
+    Raises:
+        InputError: naming the scene, if one has none or they cannot be normalised.
+    """
+    poses = []
+    for name, cameras in zip(scenes, given, strict=True):
+        if cameras is None:
+            raise InputError(f"{name}: this checkpoint needs known cameras, and the scene has none; leave it out")
+        try:
+            poses.append(Cameras(normalize_poses(cameras.world_from_camera), cameras.intrinsics))
+        except ValueError as error:
+            raise InputError(f"{name}: {error}; leave the scene out") from None
+    return Cameras.cat([cameras.map(lambda value: value[None]) for cameras in poses])
+
+
+@contextmanager
+def _reference_protocol():
+    """Bfloat16 autocast around everything, cameras and rays too, as the published scores were computed."""
+    with ExitStack() as stack:
+        stack.enter_context(reference_precision())
+        stack.enter_context(torch.autocast("cuda", torch.bfloat16))
+        yield
