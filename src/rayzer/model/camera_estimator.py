@@ -40,7 +40,8 @@ class CameraHead(nn.Module):
 
     def __init__(self, width: int, canonical: CanonicalView, rotation: RotationCode):
         super().__init__()
-        self.canonical, self.rotation = canonical, rotation
+        self.canonical: CanonicalView = canonical
+        self.rotation = rotation
         self.relative_pose = mlp(2 * width, width, len(IDENTITY[rotation]) + 3, HEAD_STD)
         self.focal = mlp(width, width, 1, HEAD_STD)
 
