@@ -41,6 +41,20 @@ def test_stages_equal_forward(tiny_model, sample, options, views, size):
     close(model.render(scene, split.target_of(cameras)), whole.images)
 
 
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_cameras_are_the_head_of_the_camera_tokens(tiny_model, sample, options):
+    model, (images, _, _) = tiny_model(**options), sample(5)
+    shifted = torch.tensor([3, 4, 5, 6, 9]).expand(2, 5)
+    tokens = model.camera_tokens(images)
+    assert tokens.shape == (2, 5, model.config.width)
+    for positions in (None, shifted):
+        cameras = model.estimate_cameras(images, positions)
+        from_tokens = model.camera_estimator.head(model.camera_tokens(images, positions))
+        assert torch.equal(from_tokens.world_from_camera, cameras.world_from_camera)
+        assert torch.equal(from_tokens.intrinsics, cameras.intrinsics)
+    assert not torch.equal(model.camera_tokens(images, shifted), tokens)
+
+
 @pytest.mark.parametrize("kind", ["lvsm", "lvsm_decoder_only"])
 def test_stages_equal_forward_for_lvsm(tiny_model, sample, kind):
     model = tiny_model(kind)

@@ -24,6 +24,11 @@ HEAD_STD = 1e-3  # small, so that training starts with all cameras near the cano
 MEAN_FOCAL = 1.25  # of the image's width and height; what the focal head predicts is added to it
 
 
+def canonical_index(views: int, canonical: CanonicalView) -> int:
+    """Which of so many views defines the world frame."""
+    return views // 2 if canonical == "middle" else 0
+
+
 @functools.cache  # so that no step copies it to a GPU, which waits for all work before
 def _identity(rotation: RotationCode, device: torch.device) -> Tensor:
     with torch.inference_mode(False):
@@ -35,7 +40,8 @@ class CameraHead(nn.Module):
 
     def __init__(self, width: int, canonical: CanonicalView, rotation: RotationCode):
         super().__init__()
-        self.canonical, self.rotation = canonical, rotation
+        self.canonical: CanonicalView = canonical
+        self.rotation = rotation
         self.relative_pose = mlp(2 * width, width, len(IDENTITY[rotation]) + 3, HEAD_STD)
         self.focal = mlp(width, width, 1, HEAD_STD)
 
@@ -44,7 +50,7 @@ class CameraHead(nn.Module):
         """Camera tokens [b, v, d] -> cameras [b, v]; the canonical view is exactly the identity."""
         tokens = tokens.float()
         v = tokens.shape[1]
-        canonical = v // 2 if self.canonical == "middle" else 0
+        canonical = canonical_index(v, self.canonical)
         reference = tokens[:, canonical : canonical + 1]
         pose = self.relative_pose(torch.cat([reference.expand_as(tokens), tokens], -1))
         rotation = ROTATION_FROM[self.rotation](pose[..., :-3] + _identity(self.rotation, pose.device))
@@ -68,7 +74,11 @@ class CameraEstimator(nn.Module):
 
     def forward(self, image_tokens: Tensor, positions: Tensor) -> Cameras:
         """Image tokens [b, v, n, d] of all views at `positions` [b or 1, v] -> cameras [b, v]."""
+        return self.head(self.tokens(image_tokens, positions))
+
+    def tokens(self, image_tokens: Tensor, positions: Tensor) -> Tensor:
+        """Image tokens [b, v, n, d] of all views at `positions` [b or 1, v] -> camera tokens [b, v, d]."""
         b, v, _, width = image_tokens.shape
         camera_tokens = self.camera_token + self.index_mlp(position_code(positions, width))
         tokens = torch.cat([camera_tokens.expand(b, -1, -1), rearrange(image_tokens, "b v n d -> b (v n) d")], 1)
-        return self.head(self.transformer(tokens, read=v))
+        return self.transformer(tokens, read=v)

@@ -136,6 +136,15 @@ class RayZer(nn.Module):
         positions = self._positions(images, positions)
         return self.camera_estimator(self.tokenize(images, positions), positions)
 
+    def camera_tokens(self, images: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Camera tokens [b, v, d] of images [b, v, 3, h, w] in [0, 1]: all that the camera head reads of the pictures.
+
+        Args:
+            positions: [b, v] index of each view in its sequence; 0..v-1 if not given.
+        """
+        positions = self._positions(images, positions)
+        return self.camera_estimator.tokens(self.tokenize(images, positions), positions)
+
     def reconstruct(self, images: Tensor, cameras: Cameras, positions: Tensor | None = None) -> SceneTokens:
         """The latent scene of context images [b, c, 3, h, w] in [0, 1] taken by `cameras` [b, c].
 
