@@ -14,6 +14,7 @@ import click
 from rayzer.cli.bench import bench
 from rayzer.cli.data import PATH, data, overwrite_option
 from rayzer.cli.evaluate import evaluate
+from rayzer.cli.report import report
 from rayzer.cli.train import train
 from rayzer.errors import InputError, RunError, one_line
 
@@ -38,6 +39,7 @@ app.add_command(data)
 app.add_command(bench)
 app.add_command(train)
 app.add_command(evaluate)
+app.add_command(report)
 
 
 @app.command()

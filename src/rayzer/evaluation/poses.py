@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
@@ -50,6 +50,17 @@ class PoseScores:
             name: {str(key): share for key, share in value.items()} if isinstance(value, dict) else value
             for name, value in asdict(self).items()
         }
+
+
+def pose_scores_from_json(content: Mapping[str, Any]) -> PoseScores:
+    """What `PoseScores.as_json` gave."""
+    known = {field.name: content[field.name] for field in fields(PoseScores)}
+    return PoseScores(
+        **{
+            name: {int(key): share for key, share in value.items()} if isinstance(value, dict) else value
+            for name, value in known.items()
+        }
+    )
 
 
 def pose_scores(predicted: Cameras, true: Cameras) -> PoseScores:

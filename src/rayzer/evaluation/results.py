@@ -11,7 +11,7 @@ import torch
 
 import rayzer
 from rayzer.devices import Runtime, device_name
-from rayzer.evaluation.poses import PoseScores, mean_pose_scores
+from rayzer.evaluation.poses import mean_pose_scores, pose_scores_from_json
 from rayzer.evaluation.scoring import METRICS, Scores, mean_scores
 from rayzer.evaluation.statistics import bootstrap_interval
 from rayzer.evaluation.verdict import verdict
@@ -133,7 +133,7 @@ def _controls(scenes: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _poses(scores: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
-    known = [PoseScores.from_json(each) for each in scores if each is not None]
+    known = [pose_scores_from_json(each) for each in scores if each is not None]
     return {**mean_pose_scores(known).as_json(), "scenes": len(known)} if known else None
 
 
@@ -152,6 +152,6 @@ def _transfer(found: Collected) -> dict[str, Any] | None:
         own, other = (_mean([pair[key] for pair in found.exact]) for key in ("own", "other"))
         exact = {"pairs": len(found.exact), **other, "own": own}
     if found.re_estimated:
-        mean = mean_pose_scores([PoseScores.from_json(pair) for pair in found.re_estimated])
+        mean = mean_pose_scores([pose_scores_from_json(pair) for pair in found.re_estimated])
         re_estimated = {"pairs": len(found.re_estimated), **mean.as_json()}
     return {"exact": exact, "re_estimated": re_estimated} if exact or re_estimated else None

@@ -6,16 +6,37 @@ class CameraPlot {
     this.canvas = root.querySelector("canvas");
     this.card = root.querySelector("[data-card]");
     this.status = root.querySelector("[data-status]");
-    this.scene = buildScene(JSON.parse(root.querySelector("script").textContent));
+    this.pointers = new Map();
+    this.load(JSON.parse(root.querySelector("script").textContent));
+    this.listen();
+  }
+
+  // Take other cameras, seen from where the plot starts.
+  show(data) {
+    this.load(data);
+    this.select(null);
+    this.resized();
+  }
+
+  load(data) {
+    this.scene = buildScene(data);
     this.orbit = new Orbit(this.scene.axes);
     this.painter = new CameraPainter(this.canvas, this.scene);
-    this.shown = new Set([...root.querySelectorAll("input:checked")].map((input) => input.value));
     this.selected = this.hovered = null;
     this.frame = 0;
     this.untouched = true;
-    this.pointers = new Map();
+    this.canvas.setAttribute("aria-label", `3D plot of ${this.scene.cameras.length} cameras`);
+    this.loadLegend();
     this.loadPictures();
-    this.listen();
+  }
+
+  // Only what is there can be switched off.
+  loadLegend() {
+    const present = new Set(["pictures", ...this.scene.cameras.map((camera) => camera.kind)]);
+    if (this.scene.path.length) present.add("path");
+    const boxes = [...this.root.querySelectorAll("input")];
+    for (const box of boxes) box.closest("label").hidden = !present.has(box.value);
+    this.shown = new Set(boxes.filter((box) => box.checked && present.has(box.value)).map((box) => box.value));
   }
 
   loadPictures() {
@@ -160,6 +181,7 @@ class CameraPlot {
 
   present(index) {
     const camera = this.scene.cameras[index];
+    if (!camera) return;
     this.shown.add(camera.kind);
     this.root.querySelector(`input[value="${camera.kind}"]`).checked = true;
     this.select(camera);
@@ -251,4 +273,4 @@ function insideQuad(quad, x, y) {
   return quad.every((point) => point.depth > 0) && (Math.min(...sides) > 0 || Math.max(...sides) < 0);
 }
 
-for (const root of document.querySelectorAll("[data-camera-plot]")) new CameraPlot(root);
+const cameraPlots = [...document.querySelectorAll("[data-camera-plot]")].map((root) => new CameraPlot(root));

@@ -1,8 +1,8 @@
 // A photo of the contact sheet points out its camera in the plot.
 
-for (const button of document.querySelectorAll("[data-select-camera]")) {
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-select-camera]");
+  if (!button) return;
   const detail = Number(button.dataset.selectCamera);
-  button.addEventListener("click", () =>
-    document.dispatchEvent(new CustomEvent("rayzer:select-camera", { detail })),
-  );
-}
+  document.dispatchEvent(new CustomEvent("rayzer:select-camera", { detail }));
+});

@@ -1,0 +1,2 @@
+def verdict(sections, estimates_cameras):
+    return {"cameras": "unknown", "text": "later"}
