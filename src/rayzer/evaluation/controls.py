@@ -51,7 +51,7 @@ def neighbours(frames: Tensor, split: ViewSplit) -> tuple[Tensor, Tensor]:
 def middle_camera(cameras: Cameras, frames: Tensor, split: ViewSplit) -> Cameras:
     """Cameras [b, t] that are all that of the middle context view: what the pictures owe to the camera shows."""
     context, _ = _numbers(frames, split)
-    middle = split.context.gather(1, context.argsort(1, stable=True))[:, split.context.shape[1] // 2]
+    middle = split.context.gather(1, context.argsort(dim=1, stable=True))[:, split.context.shape[1] // 2]
     return ViewSplit(split.context, middle[:, None].expand_as(split.target).contiguous()).target_of(cameras)
 
 
