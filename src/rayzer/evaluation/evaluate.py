@@ -25,7 +25,7 @@ from rayzer.evaluation.settings import EvaluationConfig, Protocol, ProtocolName
 from rayzer.evaluation.work import SCENES, TOKENS, Failed, Unit, attempt, decoded, in_batches
 from rayzer.files import exists, file_sha256
 from rayzer.model.rayzer import RayZer
-from rayzer.model.weights import Model, fingerprint
+from rayzer.model.weights import Model, fingerprint, weights_file
 from rayzer.progress import progress_bar
 from rayzer.report.evaluation_page import write_evaluation_page
 
@@ -114,7 +114,7 @@ def evaluate(
     Args:
         work: what `read_work` gave.
         model: in eval mode, on the device of `runtime`.
-        checkpoint: what to call it.
+        checkpoint: where the weights came from, as the user named it.
 
     Returns:
         the content of `results.json`, in the first process; None in the others.
@@ -126,7 +126,8 @@ def evaluate(
     protocol = Protocol.of(
         request.protocol, model.config, request.config, runtime, file_sha256(request.view_index)
     ).as_json()
-    settings = {"checkpoint": fingerprint(model), "protocol": protocol["sha256"], **asdict(request.config)}
+    weights = {"sha256": file_sha256(weights_file(checkpoint)), "fingerprint": fingerprint(model)}
+    settings = {**weights, "protocol": protocol["sha256"], **asdict(request.config)}
     tasks = {unit.name: SceneTask(n, unit.scenes[0].ref, unit.name) for n, unit in enumerate(work.units)}
     check_replaced(request.out, WRITES, own=WRITES if mentions(request.out / RESULTS, FORMAT) else ())
     plan = Plan("evaluate", settings, tuple(tasks.values()))
@@ -140,7 +141,7 @@ def evaluate(
         return None
     facts = Facts(
         title=f"{Path(checkpoint).name or checkpoint} on {request.scenes.stem}",
-        checkpoint={"path": checkpoint, "sha256": settings["checkpoint"]},
+        checkpoint={"path": checkpoint, **weights},
         protocol=protocol,
         data=_data(request),
         left_out={"null": list(work.selected.null), "absent": list(work.selected.absent)},

@@ -29,7 +29,7 @@ class Facts:
 
     Attributes:
         title: for people.
-        checkpoint: path and SHA-256.
+        checkpoint: path, SHA-256 of its file, and fingerprint of model and weights.
         protocol: of `Protocol.as_json`.
         data: the files that were evaluated.
         left_out: names of scenes of the list that are not evaluated.

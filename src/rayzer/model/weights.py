@@ -71,6 +71,18 @@ def load_model(
     return model.to(device).eval()
 
 
+def weights_file(source: str | Path) -> Path:
+    """The file whose weights `load_model` gives.
+
+    Raises:
+        InputError: if it is missing or damaged.
+    """
+    path = Path(source)
+    if not exists(path):
+        path = _from_hub(str(source))
+    return path / _verified_weights(path) if path.is_dir() else path
+
+
 def initialise(model: Model, source: str | Path) -> None:
     """Give a model the weights of a source, as `load_model` takes them; a reference file needs no configuration here.
 
