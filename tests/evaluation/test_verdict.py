@@ -37,7 +37,22 @@ def test_the_rule(rpa, ate, cameras, start):
     found = verdict(SUMMARY, poses=poses(rpa, ate))
     assert found["cameras"] == cameras
     assert found["text"].startswith(start)
-    assert "at least 80 % of the pairs and at most 10 %" in found["text"]
+    assert "at least 80 % of the pairs, at most 10 %" in found["text"]
+
+
+@pytest.mark.parametrize(
+    ("auc", "line", "cameras", "words"),
+    [
+        (0.8, poses(0.4, 0.2, auc={"20": 0.5}), "are", "are geometric"),
+        (0.75, poses(0.9, 0.02, auc={"20": 0.5}), "are", "are geometric"),
+        (0.7, poses(0.9, 0.02, auc={"20": 0.5}), "unknown", "paths are so mild"),
+        (0.7, poses(0.7, 0.02, auc={"20": 0.5}), "are not", "only partly geometric"),
+    ],
+)
+def test_a_straight_line_must_be_beaten_clearly(auc, line, cameras, words):
+    found = verdict(SUMMARY, poses=poses(auc={"20": auc}, straight_line=line))
+    assert found["cameras"] == cameras
+    assert words in found["text"]
 
 
 def test_the_figures_that_decided_are_said():

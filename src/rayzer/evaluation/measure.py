@@ -15,7 +15,7 @@ from rayzer.devices import Runtime
 from rayzer.errors import InputError
 from rayzer.evaluation import controls, transfer
 from rayzer.evaluation.no_leak import between_neighbours, without_targets
-from rayzer.evaluation.poses import PoseScores, mean_pose_scores, pose_scores
+from rayzer.evaluation.poses import PoseScores, mean_pose_scores, pose_scores, straight_line_scores
 from rayzer.evaluation.scoring import Scorer, Scores, mean_scores
 from rayzer.evaluation.settings import EvaluationConfig, ProtocolName
 from rayzer.geometry.alignment import align_cameras
@@ -51,7 +51,7 @@ class Measured:
         pictures: [t, 3, h, w] as rendered, on the CPU.
         cameras: [v] predicted (or given), on the CPU.
         true_cameras: [v], moved into the predicted world by the best Sim(3); None if unknown.
-        poses: None where true cameras are unknown, or were given.
+        poses: "predicted" and the control "straight_line"; empty where true cameras are unknown, or were given.
         parts: scores of controls ("copy_nearest", ...), "no_leak" and "reference", means over the views.
         tokens: [v, d] camera tokens for the probe.
     """
@@ -60,7 +60,7 @@ class Measured:
     pictures: Tensor
     cameras: Cameras
     true_cameras: Cameras | None
-    poses: PoseScores | None
+    poses: dict[str, PoseScores]
     parts: dict[str, Scores] = field(default_factory=dict)
     tokens: Tensor | None = None
 
@@ -100,7 +100,7 @@ class Measurer:
         results = []
         for number, sample in enumerate(samples):
             cameras = found.cameras[number].to("cpu")
-            true, poses = self._poses(cameras, sample.cameras)
+            true, poses = self._poses(cameras, sample)
             own = {name: mean_scores(of_part[number]) for name, of_part in parts.items()}
             pictures = found.pictures[number].cpu()
             results.append(
@@ -208,11 +208,15 @@ class Measurer:
         with self.runtime.autocast():
             return list(self.model.camera_tokens(batch.images).float().cpu())
 
-    def _poses(self, cameras: Cameras, true: Cameras | None) -> tuple[Cameras | None, PoseScores | None]:
+    def _poses(self, cameras: Cameras, sample: Sample) -> tuple[Cameras | None, dict[str, PoseScores]]:
+        true = sample.cameras
         if true is None:
-            return None, None
+            return None, {}
         aligned = align_cameras(true, cameras).cameras(true)
-        return aligned, pose_scores(cameras, true) if self.model.estimates_cameras else None
+        if not self.model.estimates_cameras:
+            return aligned, {}
+        line = straight_line_scores(sample.frames, true)
+        return aligned, {"predicted": pose_scores(cameras, true), "straight_line": line}
 
     def _scores(self, truth: Tensor, pictures: Tensor, scorer: Scorer | None = None) -> list[list[Scores]]:
         flat = (scorer or self.scorer)(truth.flatten(0, 1), pictures.flatten(0, 1))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rayzer.geometry.alignment import align_cameras, relative_pose_errors
-from rayzer.geometry.cameras import Cameras
+from rayzer.geometry.cameras import Cameras, rigid
 from rayzer.geometry.precision import rounding
 
 SHARE_DEG = (5, 15, 30)  # thresholds of RRA, RTA and RPA
@@ -89,6 +89,25 @@ def pose_scores(predicted: Cameras, true: Cameras) -> PoseScores:
         rotation_error_deg=_median(rotation),
         translation_error_deg=_median(translation[moved]),
     )
+
+
+def straight_line_scores(frames: Tensor, true: Cameras) -> PoseScores:
+    """The control for cameras that knows nothing: all look the same way and stand on a line, spaced by frame number.
+
+    The line runs sideways, up or forwards, whichever scores best (AUC@20): on a mild path that is not far from right.
+
+    Args:
+        frames: [v] frame numbers.
+        true: cameras [v].
+    """
+    place = frames.to(true.centers)
+    lines = [Cameras(_line(axis, place), true.intrinsics) for axis in torch.eye(3).to(place)]
+    return max((pose_scores(line, true) for line in lines), key=lambda scores: scores.auc[20] or 0.0)
+
+
+def _line(axis: Tensor, place: Tensor) -> Tensor:
+    """[v, 4, 4] poses without rotation at `place` [v] along an axis [3]."""
+    return rigid(torch.eye(3).to(place).expand(len(place), 3, 3), place[:, None] * axis)
 
 
 def mean_pose_scores(scores: Sequence[PoseScores]) -> PoseScores:

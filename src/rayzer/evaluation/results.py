@@ -83,7 +83,11 @@ def assemble(found: Collected, facts: Facts, model: Model, runtime: Runtime) -> 
         "format": FORMAT,
         "title": facts.title,
         "summary": summary,
-        "verdict": verdict({"summary": summary, **sections}, model.estimates_cameras),
+        "verdict": verdict(
+            summary,
+            **{name: sections[name] for name in ("controls", "no_leak", "poses", "transfer", "probe")},
+            cameras_given=not model.estimates_cameras,
+        ),
         **sections,
         "not_computed": {name: reasons[name] for name in sorted(reasons)},
         "failed": list(found.failed),
@@ -133,8 +137,12 @@ def _controls(scenes: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _poses(scores: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
-    known = [pose_scores_from_json(each) for each in scores if each is not None]
-    return {**mean_pose_scores(known).as_json(), "scenes": len(known)} if known else None
+    known = [each for each in scores if each is not None]
+    if not known:
+        return None
+    own = mean_pose_scores([pose_scores_from_json(each) for each in known])
+    line = mean_pose_scores([pose_scores_from_json(each["straight_line"]) for each in known])
+    return {**own.as_json(), "scenes": len(known), "straight_line": line.as_json()}
 
 
 def _view_counts(counts: Mapping[tuple[int, int], Sequence[dict[str, Any]]]) -> list[dict[str, Any]] | None:

@@ -14,7 +14,10 @@ GEOMETRIC_ATE = 0.1  # largest error of the camera centres, of the size of the p
 PARTLY_RPA = 0.5
 TRANSFER_LOSS_DB = 1.0  # cameras that cost no more in another scene carry over
 
-RULE = f"geometric means at least {100 * GEOMETRIC_RPA:.0f} % of the pairs and at most {100 * GEOMETRIC_ATE:.0f} %"
+RULE = (
+    f"geometric means at least {100 * GEOMETRIC_RPA:.0f} % of the pairs, at most {100 * GEOMETRIC_ATE:.0f} %, and half "
+    "the error of cameras on a straight line"
+)
 
 
 def verdict(
@@ -29,7 +32,9 @@ def verdict(
 ) -> dict[str, str]:
     """The section `verdict` of results.json from its other sections, each None where it was not measured.
 
-    Cameras are called geometric where RPA@15 >= 0.8 and ATE <= 0.1. Those in between (RPA@15 >= 0.5) are not, and the
+    Cameras are called geometric where RPA@15 >= 0.8, ATE <= 0.1 and 1 - AUC@20 is at most half that of cameras on a
+    straight line, which on mild paths pass the other two. Where the line passes them and is not clearly beaten, the
+    paths cannot tell. Those in between (RPA@15 >= 0.5) are not, and the
     text says "partly". Where the positions could not be judged (no ATE), a high RPA@15 alone leaves it unknown.
 
     Args:
@@ -64,13 +69,29 @@ def _geometry(poses: Section | None) -> tuple[str, str]:
     figures = _figures(poses, rpa, ate)
     if rpa >= GEOMETRIC_RPA and ate is None:
         return "unknown", f"Whether the cameras of this checkpoint are geometric is unknown: {figures} ({RULE})."
-    if rpa >= GEOMETRIC_RPA and ate is not None and ate <= GEOMETRIC_ATE:
+    line = poses.get("straight_line")
+    if _passes(poses) and not _beats(poses, line) and _passes(line):
+        mild = "the paths are so mild that cameras on a straight line would do about as well"
+        return "unknown", f"Whether the cameras of this checkpoint are geometric is unknown: {figures}, but {mild}."
+    if _passes(poses) and _beats(poses, line):
         return "are", f"The cameras of this checkpoint are geometric: {figures} ({RULE})."
     if rpa >= PARTLY_RPA:
         partly = "The cameras of this checkpoint are only partly geometric, which counts as not geometric"
         return "are not", f"{partly}: {figures} ({RULE})."
     steer = "They steer the renderer; do not measure anything with them."
     return "are not", f"The cameras of this checkpoint are not geometric: {figures} ({RULE}). {steer}"
+
+
+def _passes(poses: Section | None) -> bool:
+    """Whether the figures alone are those of geometric cameras."""
+    rpa, ate = _rpa_15(poses), (poses or {}).get("ate")
+    return rpa is not None and rpa >= GEOMETRIC_RPA and ate is not None and ate <= GEOMETRIC_ATE
+
+
+def _beats(poses: Section, line: Section | None) -> bool:
+    """Whether the error is at most half that of cameras on a straight line, as far as these were scored."""
+    own, trivial = ((each or {}).get("auc", {}).get("20") for each in (poses, line))
+    return own is None or trivial is None or 1 - own <= (1 - trivial) / 2
 
 
 def _figures(poses: Section, rpa: float, ate: float | None) -> str:

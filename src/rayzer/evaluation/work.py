@@ -213,8 +213,15 @@ def _entry(unit: Unit, measured: Measured) -> dict[str, Any]:
         "controls": {name: scores for name, scores in parts.items() if name not in ("no_leak", "reference")},
         "no_leak": parts.get("no_leak"),
         "protocol_reference": parts.get("reference"),
-        "poses": measured.poses and measured.poses.as_json(),
+        "poses": _poses_json(measured),
     }
+
+
+def _poses_json(measured: Measured) -> dict[str, Any] | None:
+    if not measured.poses:
+        return None
+    line = measured.poses["straight_line"].as_json()
+    return {**measured.poses["predicted"].as_json(), "straight_line": line}
 
 
 def cameras_json(cameras: Cameras) -> dict[str, Any]:
