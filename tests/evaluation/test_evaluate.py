@@ -119,7 +119,7 @@ def test_the_batch_size_changes_nothing(tmp_path, run, words, results, size):
 
 
 def test_given_cameras(tmp_path, run, words, results):
-    code, out, err = run(*words("lvsm"), "-o", tmp_path / "out")
+    code, _, err = run(*words("lvsm"), "-o", tmp_path / "out")
     assert (code, err) == (0, "")
     found = results(tmp_path / "out")
     assert (found["poses"], found["no_leak"], found["transfer"]) == (None, None, None)
@@ -129,6 +129,10 @@ def test_given_cameras(tmp_path, run, words, results):
     for scene in found["scenes"]:
         poses = torch.tensor(scene["cameras"]["predicted"]["world_from_camera"])
         assert (poses - recorded[f"{scene['name']}.c2w"]).abs().max() < 1e-4
+
+
+def files_in(folder):
+    return {file.relative_to(folder) for file in folder.rglob("*")}
 
 
 def interrupted(monkeypatch, after):
@@ -152,8 +156,7 @@ def test_resuming_gives_the_same_file(tmp_path, run, words, monkeypatch, after):
         assert run(*words(), "-o", tmp_path / "parts")[0] == 130
     assert [entry.name for entry in (tmp_path / "parts").iterdir()] == [".partial"]
     assert run(*words(), "-o", tmp_path / "parts")[0] == 0
-    files = [{file.relative_to(tmp_path / name) for file in (tmp_path / name).rglob("*")} for name in ("whole", "parts")]
-    assert files[0] == files[1]
+    assert files_in(tmp_path / "whole") == files_in(tmp_path / "parts")
     assert (tmp_path / "whole/results.json").read_bytes() == (tmp_path / "parts/results.json").read_bytes()
 
 

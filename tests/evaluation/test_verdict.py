@@ -167,3 +167,12 @@ def test_one_plain_paragraph():
         assert "\n" not in text
         assert "  " not in text
         assert text.endswith(".")
+
+
+@pytest.mark.parametrize(("constant", "blind"), [(25.4, True), (25.3, True), (25.2, False), (None, False)])
+def test_pictures_that_do_not_depend_on_cameras_prove_nothing_about_them(constant, blind):
+    controls = {**CONTROLS, "constant_camera": {"psnr": constant}}
+    text = verdict(SUMMARY, controls=controls, no_leak=NO_LEAK, transfer={"exact": EXACT})["text"]
+    assert ("hardly depend on the cameras" in text) == blind
+    assert ("can be used in another" in text) != blind
+    assert ("without that photo" in text) != blind

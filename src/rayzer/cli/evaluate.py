@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,7 +44,7 @@ BENCHMARKS = ("dl3dv_even", "dl3dv_random", "re10k", "rooms_v1")
     help="reference: also score under the precision of the published numbers (GPU).",
 )
 @click.option(
-    "--sweep", type=PATH, multiple=True, metavar="J", help="View index with another number of context views; repeatable."
+    "--sweep", type=PATH, multiple=True, metavar="J", help="View index with other numbers of context views; repeatable."
 )
 @click.option("--pairs", type=PATH, help="Scene list in which each two in a row were filmed along one path.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
@@ -63,13 +65,15 @@ def evaluate(
     What is measured: evaluation.controls, no_leak, transfer, probe (true or false),
     batch_size, fly_throughs; LPIPS weights: evaluation.lpips_file.
     """
-    from rayzer.evaluation.evaluate import read_work
     from rayzer.evaluation.evaluate import evaluate as run
+    from rayzer.evaluation.evaluate import read_work
     from rayzer.evaluation.processes import own_share
     from rayzer.model.rayzer import RayZerConfig
     from rayzer.model.weights import load_model
     from rayzer.progress import progress_bar
 
+    if os.environ.get("RANK", "0") != "0":
+        logging.getLogger("rayzer").setLevel(logging.WARNING)  # the first process says it for all
     settings, full = _settings(config, flags["overrides"])
     switches = [flags[name] for name in ("keep_going", "allow_outside", "overwrite")]
     request = _request(scenes, view_index, benchmark, data, sweep, pairs, output, settings, protocol, switches)

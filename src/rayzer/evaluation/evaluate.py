@@ -16,7 +16,7 @@ from rayzer.devices import Runtime
 from rayzer.errors import InputError, RunError
 from rayzer.evaluation.extras import fly_throughs, probe_section
 from rayzer.evaluation.measure import Measurer
-from rayzer.evaluation.plan import counts_of, pairs_of, reasons_of, re_estimated_pairs
+from rayzer.evaluation.plan import counts_of, pairs_of, re_estimated_pairs, reasons_of
 from rayzer.evaluation.processes import Share
 from rayzer.evaluation.results import FORMAT, Collected, Facts, assemble
 from rayzer.evaluation.scenes import Selected, check_pictures, load_sample, select_scenes
@@ -53,7 +53,7 @@ class Request:
     scenes: Path
     view_index: Path
     out: Path
-    config: EvaluationConfig = EvaluationConfig()
+    config: EvaluationConfig
     protocol: ProtocolName = "default"
     counts: tuple[Path, ...] = ()
     pairs: Path | None = None
@@ -228,9 +228,10 @@ def _collect(request: Request, work: Work, staging: Staging, tasks: dict[str, Sc
         if outcome.result is None:
             if unit.kind == "scene":
                 failed.append({"name": unit.scenes[0].name, "error": outcome.error})
-        elif unit.kind == "count":
+            continue
+        if unit.kind == "count" or (unit.kind == "scene" and request.counts):
             counts.setdefault(unit.scenes[0].counts, []).append(outcome.result)
-        else:
+        if unit.kind != "count":
             results[unit.kind].append(outcome.result)
     if not results["scene"]:
         raise InputError(failed[0]["error"])

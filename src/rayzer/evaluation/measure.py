@@ -24,7 +24,6 @@ from rayzer.geometry.precision import reference_precision
 from rayzer.model.rayzer import RayZer
 from rayzer.model.scene_encoder import SceneTokens
 from rayzer.model.weights import Model
-from rayzer.view_split import ViewSplit
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +103,9 @@ class Measurer:
             own = {name: mean_scores(of_part[number]) for name, of_part in parts.items()}
             pictures = found.pictures[number].cpu()
             results.append(
-                Measured(scores[number], pictures, cameras, true, poses, own, tokens and tokens[number])
+                Measured(
+                    scores[number], pictures, cameras, true, poses, own, None if tokens is None else tokens[number]
+                )
             )
         return results
 

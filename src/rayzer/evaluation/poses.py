@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -54,13 +54,9 @@ class PoseScores:
 
 def pose_scores_from_json(content: Mapping[str, Any]) -> PoseScores:
     """What `PoseScores.as_json` gave."""
-    known = {field.name: content[field.name] for field in fields(PoseScores)}
-    return PoseScores(
-        **{
-            name: {int(key): share for key, share in value.items()} if isinstance(value, dict) else value
-            for name, value in known.items()
-        }
-    )
+    shares = {name: {int(key): share for key, share in content[name].items()} for name in ("rra", "rta", "rpa", "auc")}
+    numbers = {name: content[name] for name in ("ate", "focal_error", "rotation_error_deg", "translation_error_deg")}
+    return PoseScores(**shares, **numbers)
 
 
 def pose_scores(predicted: Cameras, true: Cameras) -> PoseScores:

@@ -63,7 +63,7 @@ BENCHMARKS = {
         scenes="scenes.txt",
         view_index="evaluation_index_re10k.json",
         how="list the test chunks or clips with `rayzer data index` as scenes.txt, and put evaluation_index_re10k.json "
-        "of the LVSM repository's data folder beside it (frames count in chunk order: clips that lost frames do not fit)",
+        "of the LVSM repository's data folder beside it (clips that lost frames do not fit it)",
     ),
     "rooms_v1": Benchmark(
         about="128 procedural rooms, 8 context views and 4 targets; 3 to 16 context views; 64 pairs with one path",

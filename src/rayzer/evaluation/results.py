@@ -51,7 +51,7 @@ class Collected:
     Attributes:
         scenes: entries of scenes, in the order of the list.
         failed: names and lines of scenes that could not be evaluated.
-        counts: for each number of context views, the numbers of targets and the scenes' scores.
+        counts: scores of the scenes, by the numbers of context and target views; empty without a sweep.
         re_estimated, exact: of pairs.
         probe: of the pose probe.
     """

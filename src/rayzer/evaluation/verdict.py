@@ -13,6 +13,7 @@ GEOMETRIC_RPA = 0.8  # least share of pairs within 15 degrees
 GEOMETRIC_ATE = 0.1  # largest error of the camera centres, of the size of the path
 PARTLY_RPA = 0.5
 TRANSFER_LOSS_DB = 1.0  # cameras that cost no more in another scene carry over
+BLIND_DB = 0.3  # a camera that changes the pictures less does not steer them
 
 RULE = (
     f"geometric means at least {100 * GEOMETRIC_RPA:.0f} % of the pairs, at most {100 * GEOMETRIC_ATE:.0f} %, and half "
@@ -49,13 +50,13 @@ def verdict(
         given = "The cameras were given to this model, so nothing is said about them."
         return {"cameras": "unknown", "text": f"{given} {pictures}"}
     cameras, geometry = _geometry(poses)
-    sentences = [
-        geometry,
-        _probe_text(probe, cameras),
-        pictures,
-        _no_leak_text(_psnr(summary), _psnr(no_leak), _copy_psnr(controls)),
-        _transfer_text(transfer),
-    ]
+    uses = _blind_text(_psnr(summary), _psnr((controls or {}).get("constant_camera")))
+    sentences = [geometry, _probe_text(probe, cameras), pictures]
+    sentences += (
+        [uses]
+        if uses
+        else [_no_leak_text(_psnr(summary), _psnr(no_leak), _copy_psnr(controls)), _transfer_text(transfer)]
+    )
     return {"cameras": cameras, "text": " ".join(filter(None, sentences))}
 
 
@@ -124,6 +125,16 @@ def _pictures_text(psnr: float | None, copy: float | None) -> str:
     return (
         f"The pictures are {_compared(psnr - copy)} a copy of the nearest photo: PSNR {psnr:.1f} against {copy:.1f} dB "
         "(higher is better)."
+    )
+
+
+def _blind_text(psnr: float | None, constant: float | None) -> str | None:
+    """What is said in place of all that takes for granted that cameras steer the pictures; None if they do."""
+    if psnr is None or constant is None or psnr - constant > BLIND_DB:
+        return None
+    return (
+        f"The pictures hardly depend on the cameras: drawn from one and the same camera they have {constant:.1f} dB. "
+        "So neither the score without the photo that is to be drawn nor cameras from another scene would say anything."
     )
 
 

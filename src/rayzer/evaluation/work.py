@@ -124,9 +124,7 @@ def measure(measurer: Measurer, batch: Sequence[Unit], samples: Sequence[Sequenc
         return [Finished(batch[0], measurer.re_estimated(samples[0]).as_json())]
     flat = [sample for (sample,) in samples]
     if kind == "count":
-        return [
-            Finished(unit, scores.as_json()) for unit, scores in zip(batch, measurer.scores(flat), strict=True)
-        ]
+        return [Finished(unit, scores.as_json()) for unit, scores in zip(batch, measurer.scores(flat), strict=True)]
     return [
         Finished(unit, _entry(unit, measured), sample, measured)
         for unit, sample, measured in zip(batch, flat, measurer(flat), strict=True)

@@ -41,6 +41,11 @@ def reference_precision() -> Iterator[None]:
         _under_autocast = False
 
 
+def as_multiplied(x: Tensor) -> Tensor:
+    """What goes into or comes out of a product of matrices: inside `reference_precision` rounded to bfloat16."""
+    return x.bfloat16().to(x.dtype) if _under_autocast else x
+
+
 def rounding(coordinates: Tensor, dim: int | tuple[int, ...] = -1) -> Tensor:
     """The distance below which points are one point: about the rounding errors of coordinates as large as these.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from rayzer.geometry.cameras import Cameras
-from rayzer.geometry.precision import outside_autocast
+from rayzer.geometry.precision import as_multiplied, outside_autocast
 
 
 def pixel_centers(height: int, width: int, like: Tensor) -> Tensor:
@@ -31,8 +31,10 @@ def pixel_rays(cameras: Cameras, height: int, width: int) -> tuple[Tensor, Tenso
     """
     focal, center = cameras.intrinsics[..., None, None, :].split(2, -1)
     slopes = (pixel_centers(height, width, cameras.intrinsics) - center) / focal
-    right, down, forward = cameras.rotations[..., None, None, :, :].unbind(-1)
-    directions = normalize(slopes[..., :1] * right + slopes[..., 1:] * down + forward, dim=-1)
+    slopes, rotations = as_multiplied(slopes), as_multiplied(cameras.rotations)
+    right, down, forward = rotations[..., None, None, :, :].unbind(-1)
+    directions = as_multiplied(slopes[..., :1] * right + slopes[..., 1:] * down + forward)
+    directions = as_multiplied(normalize(directions, dim=-1))
     return cameras.centers[..., None, None, :].expand_as(directions), directions
 
 

@@ -101,6 +101,8 @@ def _find(path: Path | None, address: str, advice: str = DO_WITHOUT) -> Path:
     for place in places:
         if is_file(place):
             return place
+    if path:
+        raise InputError(f"{path}: not found; get {name} from {address}, {advice}")
     found_at = " or ".join(map(str, places))
     raise InputError(f"{name}: not found at {found_at}; get it from {address}, {advice}")
 

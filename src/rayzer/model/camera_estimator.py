@@ -58,7 +58,7 @@ class CameraHead(nn.Module):
         is_canonical = torch.arange(v, device=pose.device) == canonical
         eye = torch.eye(4, device=pose.device)
         world_from_camera = torch.where(is_canonical[:, None, None], eye, world_from_camera)
-        focal = (self.focal(reference) + MEAN_FOCAL).expand(-1, v, 2)
+        focal = (self.focal(reference) + MEAN_FOCAL).float().expand(-1, v, 2)
         return Cameras(world_from_camera, torch.cat([focal, torch.full_like(focal, 0.5)], -1))
 
 

@@ -1,0 +1,155 @@
+"""Transfer, sweep and probe on procedural rooms, whose cameras are known."""
+
+import json
+
+import pytest
+import torch
+
+from rayzer.configs import load_config
+from rayzer.data.dataset import Sample
+from rayzer.devices import Runtime
+from rayzer.evaluation.measure import Measurer
+from rayzer.evaluation.scoring import Scorer
+from rayzer.evaluation.settings import EvaluationConfig
+from rayzer.evaluation.transfer import exact, same_path
+from rayzer.geometry.cameras import Cameras
+from rayzer.model.weights import build_model, save_model
+
+CONTEXT, TARGET = [0, 2, 3, 5, 7], [1, 4, 6]
+
+
+@pytest.fixture(scope="module")
+def rooms(tmp_path_factory):
+    """Nine rooms, two pairs of rooms, view indices with five and three context views, and a model for them."""
+    from rayzer import cli
+
+    folder = tmp_path_factory.mktemp("rooms")
+    small = ["--views", "8", "--image-size", "32", "--quality", "fast", "--workers", "1"]
+    for name, more in (("rooms", ["--scenes", "9"]), ("pairs", ["--scenes", "2", "--pairs"])):
+        with pytest.raises(SystemExit) as end:
+            cli.main(["data", "synthesize", str(folder / name), *small, *more])
+        assert end.value.code == 0
+    names = [scene.name for part in ("rooms", "pairs") for scene in (folder / part).iterdir() if scene.is_dir()]
+    for name, context in (("five.json", CONTEXT), ("three.json", CONTEXT[::2]), ("other.json", [1, 3, 5])):
+        (folder / name).write_text(json.dumps({each: {"context": context, "target": TARGET} for each in names}))
+    torch.manual_seed(0)
+    model = build_model(load_config("smoke").model)
+    for parameter in model.camera_estimator.head.relative_pose.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    save_model(model, folder / "model")
+    return folder
+
+
+def words(rooms, *more):
+    data = ["--scenes", rooms / "rooms/scenes.txt", "--view-index", rooms / "five.json", "--device", "cpu"]
+    return ["evaluate", "--checkpoint", rooms / "model", *data, "evaluation.fly_throughs=0", *more]
+
+
+def test_all_sections(tmp_path, rooms, run, results, monkeypatch):
+    from rayzer.evaluation import extras, probe
+
+    monkeypatch.setattr(extras, "ProbeTraining", lambda: probe.ProbeTraining(iterations=20))
+    more = ["--sweep", rooms / "three.json", "--pairs", rooms / "pairs/scenes.txt", "evaluation.probe=true"]
+    code, _, err = run(*words(rooms, *more), "-o", tmp_path / "out")
+    assert (code, err) == (0, "")
+    found = results(tmp_path / "out")
+    assert [(row["context"], row["targets"], row["scenes"]) for row in found["view_counts"]] == [(3, 3, 9), (5, 3, 9)]
+    assert found["view_counts"][1]["psnr"] == found["summary"]["psnr"]
+    assert found["transfer"]["exact"]["pairs"] == 2
+    assert found["transfer"]["re_estimated"]["pairs"] == 4
+    assert (found["probe"]["train_scenes"], found["probe"]["test_scenes"]) == (5, 4)
+    assert found["poses"]["scenes"] == 9
+    assert found["poses"]["straight_line"]["rpa"]["15"] is not None
+    assert set(found["not_computed"]) == {"lpips", "protocol_reference"}
+    assert [path.name for path in (tmp_path / "out/scenes").iterdir() if not path.name.isdigit()] == []
+
+
+def test_transfer_is_what_the_protocol_says(rooms):
+    """The other scene's cameras, one step after another."""
+    from rayzer import load_model
+    from rayzer.view_split import ViewSplit
+
+    model = load_model(rooms / "model")
+    images = torch.rand(2, 8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    split = ViewSplit(torch.tensor([CONTEXT] * 2), torch.tensor([TARGET] * 2))
+    with torch.no_grad():
+        own, other = exact(model, images, split)
+        assert torch.allclose(own, model(images, split).images, atol=1e-6)
+        of_a = model.estimate_cameras(images[:1])
+        positions = torch.tensor([CONTEXT])
+        scene_b = model.reconstruct(images[1:, CONTEXT], of_a[:, CONTEXT], positions)
+        expected = model.render(scene_b, of_a[:, TARGET])
+    assert torch.allclose(other[1], expected[0], atol=1e-6)
+    assert not torch.allclose(other[1], own[1], atol=1e-5)
+
+
+def test_a_path_is_the_same_up_to_rounding_only():
+    poses = torch.eye(4).repeat(4, 1, 1)
+    poses[:, 0, 3] = torch.arange(4.0)
+    first = Cameras(poses, torch.ones(4, 4))
+    assert same_path(first, Cameras(poses + 1e-5, torch.ones(4, 4)))
+    moved = poses.clone()
+    moved[2, 1, 3] = 0.1
+    assert not same_path(first, Cameras(moved, torch.ones(4, 4)))
+    assert not same_path(first, first[:3])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--sweep", "other.json"], "neither within that of the view index nor around it"),
+        (["--pairs", "rooms/scenes.txt"], "two in a row for each path"),
+        (["--pairs", "odd.txt"], "were not filmed along one path"),
+    ],
+)
+def test_what_is_not_a_sweep_or_a_pair(tmp_path, rooms, run, change, message):
+    scenes = sorted(path for path in (rooms / "rooms").iterdir() if path.is_dir())
+    (rooms / "odd.txt").write_text("".join(f"{scene}\n" for scene in scenes[:2]))
+    code, _, err = run(*words(rooms, change[0], rooms / change[1]), "-o", tmp_path / "out")
+    assert code == 2
+    assert message in err
+
+
+def test_target_pictures_have_no_part_in_the_no_leak_score(rooms):
+    """Whatever the targets show, the pictures rendered without them are the same."""
+    from rayzer import load_model
+    from rayzer.view_split import ViewSplit
+
+    model = load_model(rooms / "model")
+    measurer = Measurer(model, EvaluationConfig(), "default", Runtime(torch.device("cpu"), False), Scorer(None))
+    images = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    spoiled = images.clone()
+    spoiled[TARGET] = 255
+    split = ViewSplit(torch.tensor([CONTEXT]), torch.tensor([TARGET]))
+    found = []
+    for each in (images, spoiled):
+        batch = measurer._batch([Sample(each, torch.arange(8), split, "room")])
+        with torch.no_grad():
+            found.append((measurer._no_leak(batch), measurer.render(batch, [None]).pictures))
+    assert torch.equal(found[0][0], found[1][0])
+    assert not torch.equal(found[0][1], found[1][1])
+
+
+def test_reference_precision_reaches_cameras_and_rays(rooms):
+    """Under it the cameras are those of bfloat16, else they are those of float32 under any autocast."""
+    from rayzer import load_model
+    from rayzer.geometry.precision import reference_precision
+    from rayzer.geometry.rays import pixel_rays
+
+    head = load_model(rooms / "model").camera_estimator.head
+    tokens = torch.randn(1, 8, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        plain = head(tokens)
+        with torch.autocast("cpu", torch.bfloat16):
+            outside = head(tokens)
+            with reference_precision():
+                inside = head(tokens)
+            assert torch.equal(head(tokens).world_from_camera, plain.world_from_camera)
+    assert torch.equal(outside.world_from_camera, plain.world_from_camera)
+    difference = (inside.world_from_camera - plain.world_from_camera).abs().max()
+    assert 1e-5 < difference < 0.05
+    exact = pixel_rays(plain[0], 256, 256)[1]
+    with reference_precision():
+        rounded = pixel_rays(plain[0], 256, 256)[1]
+    off_px = 1.25 * 256 * torch.linalg.cross(exact, rounded).norm(dim=-1).mean()
+    assert 0.3 < off_px < 1.2  # measured on the reference: about 0.6 px
