@@ -50,7 +50,7 @@ def baselines(results: Results) -> list[Baseline]:
     """The model, its variants, then the controls; empty if there is nothing to compare the model with."""
     rows = [("Model", "The score of this evaluation.", results.summary.scores, "model")]
     if results.no_leak:
-        rows.append(("Without a leak", results.no_leak_note or NO_LEAK, results.no_leak, "variant"))
+        rows.append(("No leak", results.no_leak_note or NO_LEAK, results.no_leak, "variant"))
     if results.protocol_reference:
         rows.append(("Reference precision", REFERENCE, results.protocol_reference, "variant"))
     for key, scores in sorted(results.controls.items(), key=lambda item: list(CONTROLS).index(item[0]) if item[0] in CONTROLS else 99):
