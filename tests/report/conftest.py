@@ -165,7 +165,13 @@ def evaluation(folder, pool, names, size, video):
         ],
         "transfer": {
             "exact": {"pairs": 6, **scores(20.1), "own": scores(25.0)},
-            "re_estimated": {"pairs": 6, "auc": {"30": 0.5}, "rra": {"15": 0.7}, "rta": {"15": 0.6}, "rpa": {"15": 0.5}},
+            "re_estimated": {
+                "pairs": 6,
+                "auc": {"30": 0.5},
+                "rra": {"15": 0.7},
+                "rta": {"15": 0.6},
+                "rpa": {"15": 0.5},
+            },
         },
         "probe": {"train_scenes": 96, "test_scenes": 32, "iterations": 10000, **POSES},
         "protocol_reference": scores(25.1),

@@ -95,7 +95,9 @@ class ComparisonPage:
     @property
     def differences(self) -> list[tuple[Run, list[Difference]]]:
         """For each run but the first, the paired differences of the scores that both have."""
-        return [(run, [found for metric in METRICS if (found := self._difference(run, metric))]) for run in self.runs[1:]]
+        return [
+            (run, [found for metric in METRICS if (found := self._difference(run, metric))]) for run in self.runs[1:]
+        ]
 
     def _difference(self, run: Run, metric: Metric) -> Difference | None:
         first = self.runs[0].scenes
@@ -179,7 +181,7 @@ def write_comparison_page(path: Path, folders: Sequence[Path], overwrite: bool =
     """
     check_output_file(path, overwrite)
     results = [load_results(folder) for folder in folders]
-    names = run_names(results, [str(folder) for folder in folders])
+    names = run_names(results, folders)
     places = [_seen_from(path.parent, folder) for folder in folders]
     files = [PictureFolder(folder) for folder in folders]
     page = ComparisonPage([Run(*parts) for parts in zip(names, places, results, files, strict=True)])

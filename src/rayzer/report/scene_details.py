@@ -38,9 +38,7 @@ def scene_figures(scene: SceneResult) -> list[tuple[str, str]]:
     figures = [(metric.label, metric.text(scene.scores)) for metric in METRICS]
     if scene.no_leak:
         figures.append(("No leak", PSNR.text(scene.no_leak)))
-    figures += [
-        (label, PSNR.text(scene.controls[key])) for key, label in CONTROLS.items() if key in scene.controls
-    ]
+    figures += [(label, PSNR.text(scene.controls[key])) for key, label in CONTROLS.items() if key in scene.controls]
     figures += _pose_figures(scene.poses) if scene.poses else []
     return [(label, text) for label, text in figures if text != DASH]
 
