@@ -105,6 +105,31 @@ def example_page(folder, *, size=64, poses=None, names=None, frames=20, **change
     return PredictionPage(**{**fields, **changes})
 
 
+@pytest.fixture
+def browse(chromium):
+    """Open a page; whatever the browser complains about or asks a network for fails the test afterwards."""
+    complaints, contexts = [], []
+
+    def opened(url, width=1280, **options):
+        contexts.append(chromium.new_context(viewport={"width": width, "height": 900}, **options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        page.on(
+            "request",
+            lambda request: request.url.startswith(("file:", "data:")) or complaints.append(request.url),
+        )
+        page.on("requestfailed", lambda request: complaints.append(f"{request.url} {request.failure}"))
+        page.goto(url)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
 VIEWS = 12  # of every evaluated scene; every third is a target
 
 

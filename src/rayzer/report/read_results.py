@@ -196,7 +196,7 @@ def _fly_through(value: JsonValue) -> SceneFlyThrough:
 def _poses(value: JsonValue) -> Poses:
     shares = {key: _mapping(value, key, JsonValue.number) for key in SHARES}
     errors = {key: _optional(value, key, JsonValue.number) for key in ERRORS}
-    return replace(Poses(**shares), **errors)
+    return replace(replace(Poses(), **shares), **errors)
 
 
 def _view_count(value: JsonValue) -> ViewCount:

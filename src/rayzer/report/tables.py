@@ -27,7 +27,8 @@ LATEX_LETTERS = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': "''",
+    "[": "{[}",  # after a line's end LaTeX would read it as an argument
     "–": "--",
     "−": "$-$",
     "≤": r"$\le$",
