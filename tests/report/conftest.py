@@ -1,5 +1,7 @@
 """A small world of coloured balls, photographed along a curved path, and pages about it."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
@@ -101,3 +103,180 @@ def example_page(folder, *, size=64, poses=None, names=None, frames=20, **change
         "facts": [Fact("Model", "RayZer, 36.5 M parameters")],
     }
     return PredictionPage(**{**fields, **changes})
+
+
+@pytest.fixture
+def browse(chromium):
+    """Open a page; whatever the browser complains about or asks a network for fails the test afterwards."""
+    complaints, contexts = [], []
+
+    def opened(url, width=1280, **options):
+        contexts.append(chromium.new_context(viewport={"width": width, "height": 900}, **options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        page.on(
+            "request",
+            lambda request: request.url.startswith(("file:", "data:")) or complaints.append(request.url),
+        )
+        page.on("requestfailed", lambda request: complaints.append(f"{request.url} {request.failure}"))
+        page.goto(url)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+VIEWS = 12  # of every evaluated scene; every third is a target
+
+
+@pytest.fixture(scope="session")
+def make_evaluation(tmp_path_factory):
+    """Write `results.json` and its pictures into a folder, as `rayzer evaluate` does; returns the content."""
+    pools = {}
+
+    def make(folder, *, scenes=3, size=48, names=None, video=True, **changes):
+        if size not in pools:
+            pools[size] = write_pool(tmp_path_factory.mktemp("pool"), size)
+        names = names or [f"scene {number:03d}" for number in range(scenes)]
+        content = evaluation(folder, pools[size], names, size, video) | changes
+        content = {key: value for key, value in content.items() if value is not ...}
+        (folder / "results.json").write_text(json.dumps(content), encoding="utf-8")
+        return content
+
+    return make
+
+
+def write_pool(folder, size):
+    """Pictures and a video that all scenes share: file name -> bytes."""
+    poses = arc(VIEWS)
+    for index, pose in enumerate(poses):
+        picture = Image.fromarray(photo(pose, size))
+        picture.save(folder / f"{index:03d}.webp", quality=80)
+        picture.filter(ImageFilter.GaussianBlur(size / 60)).save(folder / f"{index:03d}-render.webp", quality=80)
+    write_mp4(folder / "fly.mp4", [photo(pose, size) for pose in arc(20)], fps=20)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def evaluation(folder, pool, names, size, video):
+    """The content of a results file about scenes that all look alike but score differently."""
+    scenes = [scene_result(folder, pool, number, name, size, video) for number, name in enumerate(names)]
+    return {
+        "format": "rayzer-results-1",
+        "title": "tiny on balls",
+        "summary": {
+            **mean_scores([scene for scene in scenes if scene["psnr"] is not None]),
+            "scenes": len(scenes),
+            "views": sum(len(scene["views"]) for scene in scenes),
+            "confidence": {"psnr": [24.1, 26.3], "ssim": [0.78, 0.82], "lpips": [0.17, 0.2]},
+        },
+        "scenes": scenes,
+        "failed": [],
+        "left_out": {"null": ["an empty street"], "absent": []},
+        "controls": {
+            "copy_nearest": scores(15.2),
+            "blend_two": scores(16.4),
+            "constant_camera": scores(12.1),
+            "shuffled_order": scores(19.7),
+            "reversed_order": scores(24.6),
+        },
+        "no_leak": {**scores(21.3), "note": "Target slots were filled with the input photo before."},
+        "poses": {**POSES, "scenes": len(scenes)},
+        "view_counts": [
+            {"context": count, "targets": 4, "scenes": len(scenes), **scores(18 + count**0.5)} for count in (3, 5, 8)
+        ],
+        "transfer": {
+            "exact": {"pairs": 6, **scores(20.1), "own": scores(25.0)},
+            "re_estimated": {
+                "pairs": 6,
+                "auc": {"30": 0.5},
+                "rra": {"15": 0.7},
+                "rta": {"15": 0.6},
+                "rpa": {"15": 0.5},
+            },
+        },
+        "probe": {"train_scenes": 96, "test_scenes": 32, "iterations": 10000, **POSES},
+        "protocol_reference": scores(25.1),
+        "verdict": {
+            "cameras": "are not",
+            "text": "Moving a camera moves the picture, but not as the true camera moved: half of all pairs of views "
+            "are off by more than 15 degrees, and another scene does not follow these cameras.",
+        },
+        "not_computed": {},
+        "config": {"width": 768, "camera": {"layers": 8}},
+        "checkpoint": {"path": "runs/tiny/checkpoints/step-00096000", "sha256": "0123456789abcdef" * 4},
+        "protocol": {"name": "default", "precision": "float32", "sha256": "fedcba9876543210" * 4},
+        "data": {"scenes": "scenes.txt", "view_index": "view_index.json", "view_index_sha256": "00ff" * 16},
+        "versions": {"rayzer": "0.1.0", "torch": "2.10", "python": "3.12", "device": "cpu", "precision": "float32"},
+    }
+
+
+POSES = {
+    "rra": {"5": 0.41, "15": 0.78, "30": 0.93},
+    "rta": {"5": 0.22, "15": 0.61, "30": 0.8},
+    "rpa": {"5": 0.2, "15": 0.55, "30": 0.78},
+    "auc": {"5": 0.08, "20": 0.4, "30": 0.51},
+    "ate": 0.31,
+    "focal_error": 0.12,
+    "rotation_error_deg": 6.4,
+    "translation_error_deg": 11.9,
+}
+
+
+def scores(psnr):
+    return {"psnr": psnr, "ssim": round(psnr / 32, 4), "lpips": round(0.65 - psnr / 55, 4)}
+
+
+def mean_scores(items):
+    return {key: sum(item[key] for item in items) / len(items) for key in ("psnr", "ssim", "lpips")}
+
+
+def scene_result(folder, pool, number, name, size, video):
+    place = f"scenes/{number:04d}"
+    (folder / place).mkdir(parents=True, exist_ok=True)
+    for file, data in pool.items():
+        if video or file != "fly.mp4":
+            (folder / place / file).write_bytes(data)
+    score = 25 + 5 * float(np.sin(7.0 * number)) + 0.01 * number
+    targets = range(2, VIEWS, 3)
+    views = [
+        {
+            "index": index,
+            "name": f"frame_{index:05d}.png",
+            **scores(score + 0.5 * (index - 6.5)),
+            "truth": f"{place}/{index:03d}.webp",
+            "render": f"{place}/{index:03d}-render.webp",
+        }
+        for index in targets
+    ]
+    context = [
+        {"index": index, "name": f"frame_{index:05d}.png", "picture": f"{place}/{index:03d}.webp"}
+        for index in range(VIEWS)
+        if index not in targets
+    ]
+    fly = {"video": f"{place}/fly.mp4", "poster": f"{place}/000.webp", "path": arc(20)}
+    return {
+        "name": name,
+        **mean_scores(views),
+        "views": views,
+        "context": context,
+        "size": [size, size],
+        "cameras": {
+            "frames": list(range(VIEWS)),
+            "predicted": camera_list(arc(VIEWS)),
+            "true": camera_list(arc(VIEWS, 1.5)),
+            "given": False,
+        },
+        "fly_through": fly if video else None,
+        "controls": {"copy_nearest": scores(score - 9.5)},
+        "no_leak": scores(score - 4),
+        "poses": POSES,
+        "transfer": None,
+    }
+
+
+def camera_list(poses):
+    return {"world_from_camera": poses, "intrinsics": [INTRINSICS] * len(poses)}

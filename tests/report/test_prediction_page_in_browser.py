@@ -1,3 +1,4 @@
+import functools
 import hashlib
 
 import pytest
@@ -25,28 +26,8 @@ def url(folder, make_page):
 
 
 @pytest.fixture
-def open_page(chromium, url):
-    """Open the page; whatever the browser complains about fails the test afterwards."""
-    complaints, contexts = [], []
-
-    def opened(width=1280, **options):
-        contexts.append(chromium.new_context(viewport={"width": width, "height": 900}, **options))
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: complaints.append(dialog.message))
-        page.on(
-            "request",
-            lambda request: request.url.startswith(("file:", "data:")) or complaints.append(request.url),
-        )
-        page.on("requestfailed", lambda request: complaints.append(f"{request.url} {request.failure}"))
-        page.goto(url)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert complaints == []
+def open_page(browse, url):
+    return functools.partial(browse, url)
 
 
 def look(canvas):

@@ -51,7 +51,7 @@ def _print_table(folders: tuple[Path, ...], table: str, scenes: bool) -> None:
         sys.stdout.write(tables.csv_scenes(runs[0]))
         return
     write = {"markdown": tables.markdown, "latex": tables.latex, "csv": tables.csv_runs}[table]
-    sys.stdout.write(write(runs, tables.run_names(runs, [str(folder) for folder in folders])))
+    sys.stdout.write(write(runs, tables.run_names(runs, folders)))
 
 
 def _write_page(folder: Path, overwrite: bool) -> None:

@@ -107,7 +107,7 @@ def round_step(size: float) -> float:
 
 
 def _ticks(low: float, high: float, whole: bool = False) -> list[Tick]:
-    step = round_step((high - low) / 5)
+    step = round_step((high - low) / 7)
     step = max(step, 1) if whole else step
     numbers = range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
     return [Tick(100 * (number * step - low) / (high - low), f"{number * step:.6g}") for number in numbers]

@@ -16,6 +16,7 @@ EXPLAINED = {
     "shuffled_order": "The model with its photos in a random order.",
     "reversed_order": "The model with its photos in the opposite order.",
 }
+WITHOUT_MODEL = ("copy_nearest", "blend_two")
 NO_LEAK = "The model without held-out photos: their cameras are interpolated between those of the input photos."
 REFERENCE = "The model in the precision of the reference implementation, for comparison with published numbers."
 
@@ -50,12 +51,15 @@ def baselines(results: Results) -> list[Baseline]:
     """The model, its variants, then the controls; empty if there is nothing to compare the model with."""
     rows = [("Model", "The score of this evaluation.", results.summary.scores, "model")]
     if results.no_leak:
-        rows.append(("Without a leak", results.no_leak_note or NO_LEAK, results.no_leak, "variant"))
+        rows.append(("No leak", results.no_leak_note or NO_LEAK, results.no_leak, "variant"))
     if results.protocol_reference:
         rows.append(("Reference precision", REFERENCE, results.protocol_reference, "variant"))
-    for key, scores in sorted(results.controls.items(), key=lambda item: list(CONTROLS).index(item[0]) if item[0] in CONTROLS else 99):
-        kind = "control" if key in ("copy_nearest", "blend_two") else "variant"
-        rows.append((CONTROLS.get(key, key), EXPLAINED.get(key, ""), scores, kind))
+    for key in [
+        *(key for key in CONTROLS if key in results.controls),
+        *(key for key in results.controls if key not in CONTROLS),
+    ]:
+        kind = "control" if key in WITHOUT_MODEL else "variant"
+        rows.append((CONTROLS.get(key, key), EXPLAINED.get(key, ""), results.controls[key], kind))
     best = max((scores.psnr for _, _, scores, _ in rows if scores.psnr is not None), default=None)
     model = results.summary.scores.psnr
     return [_baseline(*row, best=best, model=model) for row in rows] if len(rows) > 1 else []
@@ -64,15 +68,16 @@ def baselines(results: Results) -> list[Baseline]:
 def _baseline(
     label: str, explanation: str, scores: Scores, kind: str, best: float | None, model: float | None
 ) -> Baseline:
-    difference = "" if kind == "model" or scores.psnr is None or model is None else scores.psnr - model
+    psnr = scores.psnr
+    gap = None if psnr is None or model is None or kind == "model" else psnr - model
     return Baseline(
         label=label,
         explanation=explanation,
         psnr=PSNR.text(scores),
         ssim=SSIM.text(scores),
         lpips=LPIPS.text(scores),
-        share=max(scores.psnr, 0) / best if scores.psnr is not None and best is not None and best > 0 else 0,
-        difference=PSNR.number(difference, signed=True) if difference != "" else "",
+        share=max(psnr, 0) / best if psnr is not None and best is not None and best > 0 else 0,
+        difference="" if gap is None else PSNR.number(gap, signed=True),
         kind=kind,
     )
 
@@ -103,7 +108,10 @@ def pose_sources(results: Results) -> list[PoseSource]:
         sources.append(PoseSource("Predicted cameras", f"As they are, {scenes}.", results.poses))
     if results.probe:
         probe = results.probe
-        text = f"A small network reads true cameras out of them: fitted on {probe.train_scenes}, tested on {probe.test_scenes} scenes."
+        text = (
+            "A small network reads true cameras out of them: "
+            f"fitted on {probe.train_scenes}, tested on {probe.test_scenes} scenes."
+        )
         sources.append(PoseSource("Through a probe", text, probe.poses))
     if results.transfer and results.transfer.re_estimated:
         pairs = results.transfer.re_estimated_pairs
@@ -120,8 +128,18 @@ SHARES: Sequence[tuple[str, str, Callable[[Poses], Mapping[str, float]]]] = (
 )
 ERRORS: Sequence[tuple[str, str, Callable[[Poses], float | None], Callable[[float], str]]] = (
     ("Rotation error", "Median over the pairs.", lambda poses: poses.rotation_error_deg, "{:.2f}°".format),
-    ("Translation error", "Median angle between directions.", lambda poses: poses.translation_error_deg, "{:.2f}°".format),
-    ("ATE", "Error of the positions after alignment, against the extent of the path.", lambda poses: poses.ate, percent),
+    (
+        "Translation error",
+        "Median angle between directions.",
+        lambda poses: poses.translation_error_deg,
+        "{:.2f}°".format,
+    ),
+    (
+        "ATE",
+        "Error of the positions after alignment, against the extent of the path.",
+        lambda poses: poses.ate,
+        percent,
+    ),
     ("Focal error", "Error of the focal length.", lambda poses: poses.focal_error, percent),
 )
 
@@ -133,7 +151,11 @@ def pose_rows(results: Results) -> list[PoseRow]:
     for label, text, read, write in ERRORS:
         values = [read(poses) for poses in sources]
         rows.append(PoseRow(label, text, [[("", write(value))] if value is not None else [] for value in values]))
-    return [PoseRow(row.label, row.explanation, [cell or [("", DASH)] for cell in row.cells]) for row in rows if any(row.cells)]
+    return [
+        PoseRow(row.label, row.explanation, [cell or [("", DASH)] for cell in row.cells])
+        for row in rows
+        if any(row.cells)
+    ]
 
 
 def _shares(shares: Mapping[str, float]) -> list[tuple[str, str]]:

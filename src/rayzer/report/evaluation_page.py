@@ -136,7 +136,7 @@ class EvaluationPage:
         ends = self.results.summary.confidence.get(key)
         if metric.value(self.results.summary.scores) is None:
             return "not computed"
-        return f"95 %: {metric.number(ends[0])} to {metric.number(ends[1])}" if ends else ""
+        return f"95 %: {metric.number(ends[0])}–{metric.number(ends[1])}" if ends else ""
 
     @property
     def baselines(self) -> list[Baseline]:
@@ -320,7 +320,7 @@ def _is_evaluation_page(path: Path) -> bool:
 
 
 def _label(section: str, name: str) -> str:
-    """"sha256" of "checkpoint" as "Checkpoint: sha256"; what speaks for itself stays alone."""
+    """ "sha256" of "checkpoint" as "Checkpoint: sha256"; what speaks for itself stays alone."""
     text = name.replace("_", " ")
     return text.capitalize() if section in ("versions", "data") else f"{section.capitalize()}: {text}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -118,8 +119,13 @@ def _scores(value: JsonValue) -> Scores:
 
 
 def _summary(value: JsonValue) -> Summary:
-    intervals = _mapping(value, "confidence", lambda ends: tuple(end.number() for end in ends.items(2)))
+    intervals = _mapping(value, "confidence", _interval)
     return Summary(_scores(value), value["scenes"].count(), _count(value, "views"), intervals)
+
+
+def _interval(value: JsonValue) -> tuple[float, float]:
+    low, high = value.items(2)
+    return low.number(), high.number()
 
 
 def _scene(value: JsonValue) -> SceneResult:
@@ -190,7 +196,7 @@ def _fly_through(value: JsonValue) -> SceneFlyThrough:
 def _poses(value: JsonValue) -> Poses:
     shares = {key: _mapping(value, key, JsonValue.number) for key in SHARES}
     errors = {key: _optional(value, key, JsonValue.number) for key in ERRORS}
-    return Poses(**shares, **errors)
+    return replace(replace(Poses(), **shares), **errors)
 
 
 def _view_count(value: JsonValue) -> ViewCount:

@@ -1,4 +1,4 @@
-"""What an evaluation found: `results.json` as typed values. `docs/formats.md` describes the file."""
+"""What an evaluation found: `results.json` as typed values; `read_results.py` reads them."""
 
 from __future__ import annotations
 

@@ -37,21 +37,21 @@ def scene_figures(scene: SceneResult) -> list[tuple[str, str]]:
     """(label, text) of every figure of a scene."""
     figures = [(metric.label, metric.text(scene.scores)) for metric in METRICS]
     if scene.no_leak:
-        figures.append(("Without a leak", PSNR.text(scene.no_leak)))
-    figures += [
-        (label, PSNR.text(scene.controls[key])) for key, label in CONTROLS.items() if key in scene.controls
-    ]
+        figures.append(("No leak", PSNR.text(scene.no_leak)))
+    figures += [(label, PSNR.text(scene.controls[key])) for key, label in CONTROLS.items() if key in scene.controls]
     figures += _pose_figures(scene.poses) if scene.poses else []
     return [(label, text) for label, text in figures if text != DASH]
 
 
 def _pose_figures(poses: Poses) -> list[tuple[str, str]]:
-    shares = [("RRA", poses.rra), ("RTA", poses.rta), ("AUC", poses.auc)]
+    shares = [("RRA", poses.rra, "15"), ("RTA", poses.rta, "15"), ("AUC", poses.auc, "30")]
     figures = [
-        (f"{label} at {degrees}°", percent(by_threshold[degrees]))
-        for label, by_threshold in shares
-        for degrees in list(by_threshold)[-2:]
+        (f"{label} at {degrees}°", percent(by_limit[degrees]))
+        for label, by_limit, degrees in shares
+        if degrees in by_limit
     ]
+    if poses.ate is not None:
+        figures.append(("ATE", percent(poses.ate)))
     if poses.focal_error is not None:
         figures.append(("Focal error", percent(poses.focal_error)))
     return figures

@@ -54,7 +54,9 @@ METRICS = (PSNR, SSIM, LPIPS)
 def score_line(scores: Scores) -> str:
     """All scores that are there in one line: "25.31 dB · SSIM 0.812"."""
     shown = [metric for metric in METRICS if metric.text(scores) != DASH]
-    return " · ".join(metric.text(scores) if metric is PSNR else f"{metric.label} {metric.text(scores)}" for metric in shown)
+    return " · ".join(
+        metric.text(scores) if metric is PSNR else f"{metric.label} {metric.text(scores)}" for metric in shown
+    )
 
 
 def percent(share: float) -> str:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rayzer.errors import one_line
 from rayzer.report.results import Poses, Results, SceneResult, Scores
@@ -26,7 +27,8 @@ LATEX_LETTERS = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': "''",
+    "[": "{[}",  # after a line's end LaTeX would read it as an argument
     "–": "--",
     "−": "$-$",
     "≤": r"$\le$",
@@ -99,9 +101,7 @@ def columns_of(runs: Sequence[Results]) -> list[Column]:
     """The columns that any run has. Scores stay, with a dash, where a run says why it lacks them."""
     reasons = {key for run in runs for key in run.not_computed}
     return [
-        column
-        for column in COLUMNS
-        if column.name in reasons or any(column.value(run) is not None for run in runs)
+        column for column in COLUMNS if column.name in reasons or any(column.value(run) is not None for run in runs)
     ]
 
 
@@ -128,12 +128,12 @@ def footnotes(runs: Sequence[Results], names: Sequence[str]) -> list[str]:
     ]
 
 
-def run_names(runs: Sequence[Results], folders: Sequence[str]) -> list[str]:
+def run_names(runs: Sequence[Results], folders: Sequence[Path]) -> list[str]:
     """Titles, with the folder where several runs share one."""
-    titles = [run.title for run in runs]
+    titles, ends = [run.title for run in runs], [folder.resolve().name for folder in folders]
+    places = [end if ends.count(end) == 1 else str(folder) for end, folder in zip(ends, folders, strict=True)]
     return [
-        title if titles.count(title) == 1 else f"{title} ({folder})"
-        for title, folder in zip(titles, folders, strict=True)
+        title if titles.count(title) == 1 else f"{title} ({place})" for title, place in zip(titles, places, strict=True)
     ]
 
 

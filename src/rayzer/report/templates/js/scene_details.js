@@ -49,7 +49,6 @@ class SceneDetails {
     const tiles = scene.views.map((view) =>
       this.tile({ name: view.name, picture: view.render ?? view.choices[0]?.picture, caption: view.psnr }, scene.size),
     );
-    this.part('[data-part="views"]').hidden = !tiles.length;
     this.part("[data-views]").replaceChildren(...tiles);
     const buttons = tiles.map((tile) => tile.querySelector("button"));
     const choose = (chosen) => {

@@ -51,5 +51,14 @@ class SceneTable {
       if (Number(row.dataset.scene) === number) row.setAttribute("aria-current", "true");
       else row.removeAttribute("aria-current");
     }
+    this.reveal(this.rows.find((row) => row.hasAttribute("aria-current")));
+  }
+
+  // Scrolls the frame, never the page.
+  reveal(row) {
+    const frame = this.body.closest(".table-frame");
+    const [top, bottom] = [row.offsetTop - this.body.offsetTop, row.offsetTop + row.offsetHeight];
+    if (top < frame.scrollTop) frame.scrollTop = top;
+    else if (bottom > frame.scrollTop + frame.clientHeight) frame.scrollTop = bottom - frame.clientHeight;
   }
 }
