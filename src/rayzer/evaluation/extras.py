@@ -59,9 +59,12 @@ def fly_throughs(
 
 
 def _worth_seeing(entries: Sequence[dict[str, Any]], count: int) -> list[int]:
-    """Evenly from the worst to the best score: for three the worst, the median and the best scene."""
-    ranked = sorted(range(len(entries)), key=lambda number: entries[number]["psnr"] or 0.0)
-    return sorted(ranked[place] for place in evenly_spaced(min(count, len(ranked)), len(ranked))) if count else []
+    """Evenly from the best to the worst score; of three the one between is the page's median scene."""
+    known = [number for number, entry in enumerate(entries) if entry["psnr"] is not None]
+    ranked = sorted(known, key=lambda number: (-entries[number]["psnr"], number))
+    if not (count and ranked):
+        return []
+    return sorted(ranked[place] for place in evenly_spaced(min(count, len(ranked)), len(ranked)))
 
 
 @torch.no_grad()
