@@ -5,11 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from rayzer.prediction import demo
 from rayzer.prediction.encoded import load_scene
-from rayzer.prediction.selection import select_views
 
 
 @pytest.fixture(autouse=True)
@@ -50,21 +48,3 @@ def test_the_next_free_folder(run, tmp_path, monkeypatch):
     assert code == 2
     assert "--overwrite" in err
     assert run("demo", "-o", tmp_path / "rayzer-demo-1", "--overwrite")[0] == 0
-
-
-def test_nearest_context_ties_to_the_earlier():
-    selection = select_views(5, 3, 2)
-    assert selection.targets == (1, 3)
-    images = torch.arange(5.0)[:, None, None, None].expand(5, 3, 2, 2)
-    assert demo.copy_nearest(images, selection)[:, 0, 0, 0].tolist() == [0, 2]
-
-
-@pytest.mark.parametrize("name", ["images", "room-2"])
-def test_overwrite_never_touches_what_no_demo_wrote(run, tmp_path, name):
-    mine = tmp_path / "own" / name / "photo.jpg"
-    mine.parent.mkdir(parents=True)
-    mine.write_bytes(b"mine")
-    code, _, err = run("demo", "-o", tmp_path / "own", "--overwrite")
-    assert code == 2
-    assert "choose another output folder" in err
-    assert mine.read_bytes() == b"mine"

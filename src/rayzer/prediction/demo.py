@@ -8,14 +8,15 @@ from itertools import count
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from rayzer.data.exchange import frames_from_cameras
 from rayzer.data.scenes import Scene
 from rayzer.data.synthetic.rooms import render_room
 from rayzer.data.views import decode_views, to_uint8
 from rayzer.devices import Runtime
+from rayzer.evaluation.controls import copy_nearest
 from rayzer.evaluation.metrics import psnr, ssim
+from rayzer.evaluation.results import FORMAT
 from rayzer.files import output_folder
 from rayzer.model.rayzer import RayZerConfig
 from rayzer.model.weights import build_model, fingerprint
@@ -23,8 +24,9 @@ from rayzer.prediction.outputs import WRITES, check_destination
 from rayzer.prediction.path import PathRequest
 from rayzer.prediction.photos import Chosen
 from rayzer.prediction.predict import Checkpoint, Outcome, predict_photos
-from rayzer.prediction.selection import Selection, select_views
+from rayzer.prediction.selection import select_views
 from rayzer.progress import progress_bar
+from rayzer.view_split import ViewSplit
 
 ROOMS = {"room-1": 1, "room-2": 2}  # name: seed
 SPAN = 0.5
@@ -86,25 +88,13 @@ def render_chosen(name: str, seed: int, config: RayZerConfig) -> Chosen:
     return Chosen(scene, selection, decode_views(scene, selection.indices, width, height, config.patch_size), ())
 
 
-def copy_nearest(images: Tensor, selection: Selection) -> Tensor:
-    """The control that learns nothing: for each target the nearest context view by position, ties to the earlier.
-
-    Args:
-        images: [v, 3, h, w].
-
-    Returns:
-        [t, 3, h, w].
-    """
-    nearest = [min(selection.context, key=lambda view: (abs(view - target), view)) for target in selection.targets]
-    return images[nearest]
-
-
 def results_file(outcomes: list[Outcome], checkpoint: Checkpoint) -> dict:
-    """`results.json` in the form that `rayzer evaluate` will write."""
+    """`results.json` in the form that `rayzer evaluate` writes, with the scores alone."""
     scenes = [_scene_result(outcome) for outcome in outcomes]
     copies = [_copy_nearest_psnr(outcome) for outcome in outcomes]
     summary = {key: sum(scene[key] for scene in scenes) / len(scenes) for key in ("psnr", "ssim")}
     return {
+        "format": FORMAT,
         "summary": {**summary, "lpips": None, "scenes": len(scenes)},
         "scenes": scenes,
         "controls": {"copy_nearest": {"psnr": sum(copies) / len(copies)}},
@@ -125,8 +115,9 @@ def _scene_result(outcome: Outcome) -> dict:
 
 def _copy_nearest_psnr(outcome: Outcome) -> float:
     images = outcome.encoded.images.float() / 255
-    selection = Selection(tuple(range(len(images))), tuple(outcome.encoded.targets))
-    return float(psnr(outcome.targets, copy_nearest(images, selection)).mean())
+    split = ViewSplit(*(torch.tensor([views]) for views in (outcome.encoded.context, outcome.encoded.targets)))
+    copies = copy_nearest(images[None], torch.arange(len(images))[None], split)
+    return float(psnr(outcome.targets, copies[0]).mean())
 
 
 def _random_checkpoint(runtime: Runtime) -> Checkpoint:
