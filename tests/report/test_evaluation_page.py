@@ -119,7 +119,9 @@ def test_no_scene_at_all(tmp_path):
 
 
 def test_missing_lpips_is_a_dash_and_a_reason(tmp_path, make_evaluation):
-    content = make_evaluation(tmp_path, not_computed={"lpips": "no VGG weights in the cache", "poses": "no true cameras"})
+    content = make_evaluation(
+        tmp_path, not_computed={"lpips": "no VGG weights in the cache", "poses": "no true cameras"}
+    )
     for item in (content["summary"], *content["scenes"], *(view for s in content["scenes"] for view in s["views"])):
         item["lpips"] = None
     (tmp_path / "results.json").write_text(json.dumps(content))

@@ -17,9 +17,9 @@ def test_markdown_marks_the_best():
     assert lines[0] == "| Run | PSNR ↑ | SSIM ↑ | LPIPS ↓ | Scenes | Copy nearest PSNR |"
     assert lines[1] == "|:---|---:|---:|---:|---:|---:|"
     assert lines[2] == "| a | **25.00** | 0.800 | **0.200** | 2 | 15.00 |"
-    assert lines[3] == (
-        r"| b\_1 \& 50% \{x\} \| \*y\* \\ \<z\> | **25.00** | **0.900** | – | 2 | – |"
-    ), "equal as shown is equally good"
+    assert lines[3] == (r"| b\_1 \& 50% \{x\} \| \*y\* \\ \<z\> | **25.00** | **0.900** | – | 2 | – |"), (
+        "equal as shown is equally good"
+    )
     assert lines[5].startswith("LPIPS of b")
     assert lines[5].endswith("was not computed: no weights.")
 
