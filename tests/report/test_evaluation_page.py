@@ -206,7 +206,7 @@ def test_the_same_results_give_the_same_page_and_nothing_else(tmp_path, make_eva
 def test_a_page_about_something_else_stays(tmp_path, make_evaluation):
     make_evaluation(tmp_path)
     (tmp_path / "index.html").write_text("<!doctype html>my page")
-    with pytest.raises(InputError, match="index.html: is another page"):
+    with pytest.raises(InputError, match="is another page"):
         write_evaluation_page(tmp_path)
     assert (tmp_path / "index.html").read_text() == "<!doctype html>my page"
     write_evaluation_page(tmp_path, overwrite=True)

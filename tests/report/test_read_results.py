@@ -110,5 +110,5 @@ def test_wrong_cameras_are_named(tmp_path, change, said):
 def test_missing_folders_and_files(tmp_path):
     with pytest.raises(InputError, match="is no folder"):
         load_results(tmp_path / "absent")
-    with pytest.raises(InputError, match="results.json: missing"):
+    with pytest.raises(InputError, match="json: missing"):
         load_results(tmp_path)
