@@ -13,7 +13,7 @@ from rayzer.errors import InputError, counted
 from rayzer.files import check_output_file
 from rayzer.report.build import relative_url, write_page
 from rayzer.report.pictures import PictureFolder
-from rayzer.report.prediction_page import Notice
+from rayzer.report.parts import Notice
 from rayzer.report.read_results import load_results
 from rayzer.report.results import Results, SceneResult, ScoredView
 from rayzer.report.scores import METRICS, Metric, score_line
@@ -76,7 +76,10 @@ class ComparisonPage:
     @property
     def headings(self) -> list[str]:
         """Headings of the table after the name."""
-        return [column.label for column in columns_of(self._results)]
+        return [
+            column.label.replace(" ↑", "\N{NO-BREAK SPACE}↑").replace(" ↓", "\N{NO-BREAK SPACE}↓")
+            for column in columns_of(self._results)
+        ]
 
     @property
     def rows(self) -> list[tuple[Run, list[Cell]]]:

@@ -104,8 +104,8 @@ def pose_sources(results: Results) -> list[PoseSource]:
     """Where pose errors come from, as far as they were computed."""
     sources = []
     if results.poses:
-        scenes = f"all pairs of views of {results.pose_scenes} scenes" if results.pose_scenes else "all pairs of views"
-        sources.append(PoseSource("Predicted cameras", f"As they are, {scenes}.", results.poses))
+        scenes = f"All pairs of views of {results.pose_scenes} scenes" if results.pose_scenes else "All pairs of views"
+        sources.append(PoseSource("As predicted", f"{scenes}.", results.poses))
     if results.probe:
         probe = results.probe
         text = (

@@ -106,9 +106,9 @@ def columns_of(runs: Sequence[Results]) -> list[Column]:
 
 
 def is_best(column: Column, run: Results, runs: Sequence[Results]) -> bool:
-    """Whether no run has a better figure, as it is shown; never with one run or where nothing is to be won."""
+    """Whether no run has a better figure, as it is shown; of none where all show the same."""
     values = {column.text(other): value for other in runs if (value := column.value(other)) is not None}
-    if len(runs) < 2 or column.higher_is_better is None or not values:
+    if len(values) < 2 or column.higher_is_better is None:
         return False
     return column.text(run) == (max if column.higher_is_better else min)(values, key=lambda text: values[text])
 
