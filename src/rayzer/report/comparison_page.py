@@ -136,6 +136,10 @@ class ComparisonPage:
             if others:
                 sentence = f"{what} than {first.name}: {', '.join(others)}. Their scores may not be comparable."
                 notices.append(Notice("warning", sentence))
+        others = [run.name for run in self.runs[1:] if run.scenes.keys() != first.scenes.keys()]
+        if others:
+            sentence = f"Other scenes than {first.name}: {', '.join(others)}. Means are over different scenes; "
+            notices.append(Notice("warning", f"{sentence}the differences scene by scene are not."))
         if not self.common:
             notices.append(Notice("warning", "No scene is in all runs, so pictures cannot be laid side by side."))
         return notices
