@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageFilter
 
 from rayzer.rendering.video import write_mp4
-from rayzer.report.prediction_page import Download, Fact, FlyThrough, Notice, PredictionPage, View
+from rayzer.report.parts import Download, Fact, Notice
+from rayzer.report.prediction_page import FlyThrough, PredictionPage, View
 
 BALLS = np.array([[0, 0.4, 0, 0.6], [1.1, 0.65, 0.4, 0.35], [-1, 0.7, -0.3, 0.3], [0.3, 0.8, -1, 0.2]])
 COLOURS = np.array([[214, 96, 77], [67, 147, 195], [244, 202, 100], [90, 174, 97]])

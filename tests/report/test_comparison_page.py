@@ -42,9 +42,11 @@ def test_differences_are_paired_by_name(runs):
     assert lpips == ("LPIPS", "−0.030", 2, 3), "lower is better"
 
 
-def test_other_views_are_warned_about(runs):
-    (notice,) = page_of(runs).notices
-    assert notice.sentence.startswith("Evaluated on other views than first one: 50% & more.")
+def test_other_views_and_other_scenes_are_warned_about(runs):
+    views, scenes = (notice.sentence for notice in page_of(runs).notices)
+    assert views.startswith("Evaluated on other views than first one: 50% & more.")
+    assert scenes.startswith("Other scenes than first one: 50% & more.")
+    assert page_of([runs[0], runs[0]]).notices == []
 
 
 def test_pictures_are_found_from_where_the_page_lies(tmp_path, runs):

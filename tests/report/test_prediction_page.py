@@ -10,7 +10,8 @@ from urllib.parse import unquote
 import pytest
 
 from rayzer.report.build import decibels, environment, relative_url
-from rayzer.report.prediction_page import Download, Fact, Notice, View, write_prediction_page
+from rayzer.report.parts import Download, Fact, Notice
+from rayzer.report.prediction_page import View, write_prediction_page
 
 IDENTITY = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 

@@ -3,7 +3,8 @@ import hashlib
 
 import pytest
 
-from rayzer.report.prediction_page import Notice, write_prediction_page
+from rayzer.report.parts import Notice
+from rayzer.report.prediction_page import write_prediction_page
 
 expect = pytest.importorskip("playwright.sync_api").expect
 pytestmark = pytest.mark.browser

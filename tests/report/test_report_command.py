@@ -27,7 +27,9 @@ def test_several_are_compared_in_the_working_directory(run, folders, tmp_path, m
     assert run("report", "a", "b", "-o", "other.html")[0] == 0
 
 
-@pytest.mark.parametrize(("option", "start"), [("--markdown", "| Run |"), ("--latex", "% \\usepackage"), ("--csv", "run,")])
+@pytest.mark.parametrize(
+    ("option", "start"), [("--markdown", "| Run |"), ("--latex", "% \\usepackage"), ("--csv", "run,")]
+)
 def test_tables_go_to_stdout_and_write_nothing(run, folders, option, start):
     code, out, err = run("report", *folders, option)
     assert (code, err) == (0, "")

@@ -16,12 +16,16 @@ def test_markdown_marks_the_best():
     lines = markdown([A, B], ["a", B.title]).splitlines()
     assert lines[0] == "| Run | PSNR ↑ | SSIM ↑ | LPIPS ↓ | Scenes | Copy nearest PSNR |"
     assert lines[1] == "|:---|---:|---:|---:|---:|---:|"
-    assert lines[2] == "| a | **25.00** | 0.800 | **0.200** | 2 | 15.00 |"
-    assert lines[3] == (
-        r"| b\_1 \& 50% \{x\} \| \*y\* \\ \<z\> | **25.00** | **0.900** | – | 2 | – |"
-    ), "equal as shown is equally good"
+    assert lines[2] == "| a | 25.00 | 0.800 | 0.200 | 2 | 15.00 |", "equal as shown, and alone: no best"
+    assert lines[3] == r"| b\_1 \& 50% \{x\} \| \*y\* \\ \<z\> | 25.00 | **0.900** | – | 2 | – |"
     assert lines[5].startswith("LPIPS of b")
     assert lines[5].endswith("was not computed: no weights.")
+
+
+def test_lower_lpips_and_equal_values_are_best():
+    runs = [replace(A, summary=Summary(Scores(20.0, 0.5, lpips), 1)) for lpips in (0.2, 0.1, 0.1001)]
+    cells = [line.split(" | ")[3] for line in markdown(runs, ["a", "b", "c"]).splitlines()[2:5]]
+    assert cells == ["0.200", "**0.100**", "**0.100**"]
 
 
 def test_one_run_has_no_best():
@@ -32,7 +36,10 @@ def test_one_run_has_no_best():
 def test_latex_escapes_names():
     text = latex([A, B], ["a", B.title])
     assert r"\begin{tabular}{lrrrrr}" in text
-    assert r"b\_1 \& 50\% \{x\} \textbar{} *y* \textbackslash{} \textless{}z\textgreater{} & \textbf{25.00}" in text
+    assert (
+        r"b\_1 \& 50\% \{x\} \textbar{} *y* \textbackslash{} \textless{}z\textgreater{} & 25.00 & \textbf{0.900}"
+        in text
+    )
     assert r"PSNR $\uparrow$" in text
     assert text.index(r"\toprule") < text.index(r"\midrule") < text.index(r"\bottomrule")
     assert text.rstrip().splitlines()[-1].startswith("% LPIPS of")
@@ -56,8 +63,9 @@ def test_csv_of_scenes():
         'x, "y"\nz', Scores(20.5), [], controls={"copy_nearest": Scores(10)}, poses=Poses(rra={"15": 0.5}, ate=0.25)
     )
     row = next(csv.DictReader(io.StringIO(csv_scenes(replace(A, scenes=[scene])))))
-    assert (row["scene"], row["psnr"], row["ssim"], row["copy_nearest_psnr"]) == ('x, "y"\nz', "20.5", "", "10")
-    assert (row["rra_15"], row["ate"], row["auc_30"]) == ("0.5", "0.25", "")
+    assert (row["scene"], row["psnr"], row["copy_nearest_psnr"]) == ('x, "y"\nz', "20.5", "10")
+    assert (row["rra_15"], row["ate"]) == ("0.5", "0.25")
+    assert row.keys().isdisjoint({"ssim", "auc_30", "no_leak_psnr"})
 
 
 def test_columns_without_figures_are_left_out():

@@ -49,6 +49,7 @@ class Measured:
         scores: of each target view.
         pictures: [t, 3, h, w] as rendered, on the CPU.
         cameras: [v] predicted (or given), on the CPU.
+        given: whether they were given.
         true_cameras: [v], moved into the predicted world by the best Sim(3); None if unknown.
         poses: "predicted" and the control "straight_line"; empty where true cameras are unknown, or were given.
         parts: scores of controls ("copy_nearest", ...), "no_leak" and "reference", means over the views.
@@ -58,6 +59,7 @@ class Measured:
     scores: list[Scores]
     pictures: Tensor
     cameras: Cameras
+    given: bool
     true_cameras: Cameras | None
     poses: dict[str, PoseScores]
     parts: dict[str, Scores] = field(default_factory=dict)
@@ -104,7 +106,14 @@ class Measurer:
             pictures = found.pictures[number].cpu()
             results.append(
                 Measured(
-                    scores[number], pictures, cameras, true, poses, own, None if tokens is None else tokens[number]
+                    scores[number],
+                    pictures,
+                    cameras,
+                    given=not self.model.estimates_cameras,
+                    true_cameras=true,
+                    poses=poses,
+                    parts=own,
+                    tokens=None if tokens is None else tokens[number],
                 )
             )
         return results

@@ -11,6 +11,7 @@ import torch
 
 import rayzer
 from rayzer.devices import Runtime, device_name
+from rayzer.evaluation.no_leak import FILLED
 from rayzer.evaluation.poses import mean_pose_scores, pose_scores_from_json
 from rayzer.evaluation.scoring import METRICS, Scores, mean_scores
 from rayzer.evaluation.statistics import bootstrap_interval
@@ -69,7 +70,7 @@ def assemble(found: Collected, facts: Facts, model: Model, runtime: Runtime) -> 
     reasons = dict(facts.reasons)
     sections = {
         "controls": _controls(found.scenes),
-        "no_leak": _means(found.scenes, "no_leak"),
+        "no_leak": _no_leak(found.scenes),
         "poses": _poses([scene["poses"] for scene in found.scenes]),
         "view_counts": _view_counts(found.counts),
         "transfer": _transfer(found),
@@ -129,6 +130,11 @@ def _mean(scores: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
 def _means(scenes: Sequence[Mapping[str, Any]], part: str) -> dict[str, float | None] | None:
     known = [scene[part] for scene in scenes if scene[part] is not None]
     return _mean(known) if known else None
+
+
+def _no_leak(scenes: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    scores = _means(scenes, "no_leak")
+    return scores and {**scores, "note": FILLED}
 
 
 def _controls(scenes: Sequence[dict[str, Any]]) -> dict[str, Any]:

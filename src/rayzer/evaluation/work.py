@@ -207,6 +207,7 @@ def _entry(unit: Unit, measured: Measured) -> dict[str, Any]:
             "frames": list(scene.numbers),
             "predicted": cameras_json(measured.cameras),
             "true": None if true is None else cameras_json(true),
+            "given": measured.given,
         },
         "controls": {name: scores for name, scores in parts.items() if name not in ("no_leak", "reference")},
         "no_leak": parts.get("no_leak"),

@@ -13,15 +13,8 @@ from rayzer.model.weights import kind_of
 from rayzer.prediction.encoded import EncodedScene
 from rayzer.prediction.outputs import FRAMES, IMAGES, ORIGINAL, RENDERS, picture_names, there_and_back
 from rayzer.prediction.path import PathRequest
-from rayzer.report.prediction_page import (
-    Download,
-    Fact,
-    FlyThrough,
-    Notice,
-    PredictionPage,
-    View,
-    write_prediction_page,
-)
+from rayzer.report.parts import Download, Fact, Notice
+from rayzer.report.prediction_page import FlyThrough, PredictionPage, View, write_prediction_page
 
 if TYPE_CHECKING:
     from rayzer.prediction.predict import Checkpoint

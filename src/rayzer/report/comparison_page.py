@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rayzer.errors import InputError, counted
-from rayzer.files import check_output_file
+from rayzer.files import check_output_file, exists
 from rayzer.report.build import relative_url, write_page
+from rayzer.report.evaluation_page import PAGE_NAME
+from rayzer.report.parts import Notice
 from rayzer.report.pictures import PictureFolder
-from rayzer.report.prediction_page import Notice
 from rayzer.report.read_results import load_results
 from rayzer.report.results import Results, SceneResult, ScoredView
 from rayzer.report.scores import METRICS, Metric, score_line
@@ -33,6 +34,11 @@ class Run:
     def scenes(self) -> dict[str, SceneResult]:
         """Scenes by name in the order of the file; of two with one name the last."""
         return {scene.name: scene for scene in self.results.scenes}
+
+    @property
+    def page_url(self) -> str | None:
+        """Where the page of this run lies, if it has one."""
+        return self.url(PAGE_NAME) if exists(self.files.folder / PAGE_NAME) else None
 
     def url(self, picture: str | None) -> str | None:
         """Where a picture of this run lies, as seen from the page; None if it is missing."""
@@ -76,7 +82,10 @@ class ComparisonPage:
     @property
     def headings(self) -> list[str]:
         """Headings of the table after the name."""
-        return [column.label for column in columns_of(self._results)]
+        return [
+            column.label.replace(" ↑", "\N{NO-BREAK SPACE}↑").replace(" ↓", "\N{NO-BREAK SPACE}↓")
+            for column in columns_of(self._results)
+        ]
 
     @property
     def rows(self) -> list[tuple[Run, list[Cell]]]:
@@ -127,6 +136,10 @@ class ComparisonPage:
             if others:
                 sentence = f"{what} than {first.name}: {', '.join(others)}. Their scores may not be comparable."
                 notices.append(Notice("warning", sentence))
+        others = [run.name for run in self.runs[1:] if run.scenes.keys() != first.scenes.keys()]
+        if others:
+            sentence = f"Other scenes than {first.name}: {', '.join(others)}. Means are over different scenes; "
+            notices.append(Notice("warning", f"{sentence}the differences scene by scene are not."))
         if not self.common:
             notices.append(Notice("warning", "No scene is in all runs, so pictures cannot be laid side by side."))
         return notices

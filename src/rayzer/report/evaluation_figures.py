@@ -51,7 +51,7 @@ def baselines(results: Results) -> list[Baseline]:
     """The model, its variants, then the controls; empty if there is nothing to compare the model with."""
     rows = [("Model", "The score of this evaluation.", results.summary.scores, "model")]
     if results.no_leak:
-        rows.append(("No leak", results.no_leak_note or NO_LEAK, results.no_leak, "variant"))
+        rows.append(("No leak", f"{NO_LEAK} {results.no_leak_note}".strip(), results.no_leak, "variant"))
     if results.protocol_reference:
         rows.append(("Reference precision", REFERENCE, results.protocol_reference, "variant"))
     for key in [
@@ -104,8 +104,11 @@ def pose_sources(results: Results) -> list[PoseSource]:
     """Where pose errors come from, as far as they were computed."""
     sources = []
     if results.poses:
-        scenes = f"all pairs of views of {results.pose_scenes} scenes" if results.pose_scenes else "all pairs of views"
-        sources.append(PoseSource("Predicted cameras", f"As they are, {scenes}.", results.poses))
+        scenes = f"All pairs of views of {results.pose_scenes} scenes" if results.pose_scenes else "All pairs of views"
+        sources.append(PoseSource("As predicted", f"{scenes}.", results.poses))
+    if results.straight_line:
+        text = "The control: cameras that all look the same way from a line. Whoever does not beat it knows nothing."
+        sources.append(PoseSource("Straight line", text, results.straight_line))
     if results.probe:
         probe = results.probe
         text = (

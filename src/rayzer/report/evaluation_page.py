@@ -16,8 +16,8 @@ from rayzer.report.build import write_page
 from rayzer.report.camera_plot import KINDS, CameraPlot
 from rayzer.report.charts import Chart, histogram, line
 from rayzer.report.evaluation_figures import Baseline, PoseRow, baselines, pose_rows, pose_sources
+from rayzer.report.parts import Fact, Notice
 from rayzer.report.pictures import PictureFolder
-from rayzer.report.prediction_page import Fact, Notice
 from rayzer.report.read_results import load_results
 from rayzer.report.results import Results, SceneResult, ScoredView, Scores, Transfer
 from rayzer.report.scene_details import comparison_choices, nearest_context, scene_details
@@ -29,9 +29,9 @@ MARK = '<meta name="rayzer-page" content="evaluation">'
 """Tells pages that may be written again from pages of other commands."""
 
 VERDICTS = {
-    "are": "The cameras are geometric",
-    "are not": "The cameras are not geometric",
-    "unknown": "Whether the cameras are geometric is not known",
+    "are": "Geometric cameras",
+    "are not": "Not geometric",
+    "unknown": "Not known",
 }
 
 SECTIONS = {

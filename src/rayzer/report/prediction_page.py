@@ -6,32 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from rayzer.report.build import decibels, write_page
 from rayzer.report.camera_plot import KINDS, CameraPlot, Intrinsics, PlottedCamera, Pose, check_camera
-
-
-class Notice(NamedTuple):
-    """Something the reader must know before believing the pictures."""
-
-    level: Literal["info", "warning"]
-    sentence: str
-
-
-class Download(NamedTuple):
-    """A file or folder that the command wrote, by its path relative to the page."""
-
-    label: str
-    path: str
-    description: str
-
-
-class Fact(NamedTuple):
-    """One line of "how this was made"."""
-
-    label: str
-    value: str
+from rayzer.report.parts import Download, Fact, Notice
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ def _results(content: JsonValue, title: str) -> Results:
         no_leak_note=_text(no_leak, "note") if no_leak else "",
         poses=_poses(poses) if poses else None,
         pose_scenes=_count(poses, "scenes") if poses else None,
+        straight_line=_optional(poses, "straight_line", _poses) if poses else None,
         view_counts=_list(content, "view_counts", _view_count),
         transfer=_optional(content, "transfer", _transfer),
         probe=_optional(content, "probe", _probe),
@@ -107,6 +108,10 @@ def _mapping(parent: JsonValue, key: str, read: Callable[[JsonValue], T]) -> dic
 
 def _text(parent: JsonValue, key: str) -> str:
     return _optional(parent, key, JsonValue.text) or ""
+
+
+def _number_or_none(value: JsonValue) -> float | None:
+    return None if value.value is None else value.number()
 
 
 def _count(parent: JsonValue, key: str) -> int | None:
@@ -194,7 +199,9 @@ def _fly_through(value: JsonValue) -> SceneFlyThrough:
 
 
 def _poses(value: JsonValue) -> Poses:
-    shares = {key: _mapping(value, key, JsonValue.number) for key in SHARES}
+    """Figures that could not be had are null: such shares are left out."""
+    shares = {key: _mapping(value, key, _number_or_none) for key in SHARES}
+    shares = {key: {at: share for at, share in of.items() if share is not None} for key, of in shares.items()}
     errors = {key: _optional(value, key, JsonValue.number) for key in ERRORS}
     return replace(replace(Poses(), **shares), **errors)
 

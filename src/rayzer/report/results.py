@@ -200,6 +200,7 @@ class Results:
     no_leak_note: str = ""
     poses: Poses | None = None
     pose_scenes: int | None = None
+    straight_line: Poses | None = None
     view_counts: Sequence[ViewCount] = ()
     transfer: Transfer | None = None
     probe: Probe | None = None

@@ -14,14 +14,13 @@ Key = Literal["psnr", "ssim", "lpips"]
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of pictures: its name, unit, digits, and the sentence that explains it."""
+    """A score of pictures: its name, unit, digits, and which way is better."""
 
     key: Key
     label: str
     unit: str
     digits: int
     higher_is_better: bool
-    meaning: str
 
     def value(self, scores: Scores) -> float | None:
         """The score, None where it was not computed."""
@@ -45,9 +44,9 @@ class Metric:
         return f"{number} {self.unit}" if self.unit and number != DASH else number
 
 
-PSNR = Metric("psnr", "PSNR", "dB", 2, True, "error of every pixel, in decibels; higher is better")
-SSIM = Metric("ssim", "SSIM", "", 3, True, "likeness of structure, 1 is equal; higher is better")
-LPIPS = Metric("lpips", "LPIPS", "", 3, False, "distance as a trained network sees it, 0 is equal; lower is better")
+PSNR = Metric("psnr", "PSNR", "dB", 2, True)
+SSIM = Metric("ssim", "SSIM", "", 3, True)
+LPIPS = Metric("lpips", "LPIPS", "", 3, False)
 METRICS = (PSNR, SSIM, LPIPS)
 
 

@@ -106,9 +106,9 @@ def columns_of(runs: Sequence[Results]) -> list[Column]:
 
 
 def is_best(column: Column, run: Results, runs: Sequence[Results]) -> bool:
-    """Whether no run has a better figure, as it is shown; never with one run or where nothing is to be won."""
+    """Whether no run has a better figure, as it is shown; of none where all show the same."""
     values = {column.text(other): value for other in runs if (value := column.value(other)) is not None}
-    if len(runs) < 2 or column.higher_is_better is None or not values:
+    if len(values) < 2 or column.higher_is_better is None:
         return False
     return column.text(run) == (max if column.higher_is_better else min)(values, key=lambda text: values[text])
 
@@ -173,11 +173,13 @@ def csv_runs(runs: Sequence[Results], names: Sequence[str]) -> str:
 
 
 def csv_scenes(run: Results) -> str:
-    """One line a scene with all digits; empty where a figure is missing."""
+    """One line a scene with all digits; empty where a figure is missing, without the columns that no scene has."""
     controls = [key for key in CONTROLS if any(key in scene.controls for scene in run.scenes)]
     heading = ["scene", *(metric.key for metric in METRICS), "views", *(f"{key}_psnr" for key in controls)]
     heading += ["no_leak_psnr", "rra_15", "rta_15", "auc_30", "ate", "focal_error"]
-    return _csv(heading, [_scene_row(scene, controls) for scene in run.scenes])
+    rows = [_scene_row(scene, controls) for scene in run.scenes]
+    kept = [column for column in range(len(heading)) if column == 0 or any(row[column] != "" for row in rows)]
+    return _csv([heading[column] for column in kept], [[row[column] for column in kept] for row in rows])
 
 
 def _scene_row(scene: SceneResult, controls: Sequence[str]) -> list[object]:
