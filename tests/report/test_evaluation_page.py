@@ -56,7 +56,7 @@ def test_the_top_says_it_in_words(tmp_path, make_evaluation):
     said = f"{psnr:.2f} dB PSNR over 8 held-out views of 2 scenes, {psnr - 15.2:.2f} dB above copying the nearest"
     text = text_of(tmp_path)
     assert said in text
-    assert "The cameras are not geometric. Moving a camera" in text
+    assert "Not geometric. Moving a camera" in text
     assert "95 %: 24.10–26.30" in text
 
 
