@@ -127,7 +127,9 @@ def evaluate(
         request.protocol, model.config, request.config, runtime, file_sha256(request.view_index)
     ).as_json()
     weights = {"sha256": file_sha256(weights_file(checkpoint)), "fingerprint": fingerprint(model)}
-    settings = {**weights, "protocol": protocol["sha256"], **asdict(request.config)}
+    counts = [file_sha256(path) for path in request.counts]
+    how = {"protocol": request.protocol, "protocol_sha256": protocol["sha256"], "counts": counts}
+    settings = {**weights, **how, **asdict(request.config)}
     tasks = {unit.name: SceneTask(n, unit.scenes[0].ref, unit.name) for n, unit in enumerate(work.units)}
     check_replaced(request.out, WRITES, own=WRITES if mentions(request.out / RESULTS, FORMAT) else ())
     plan = Plan("evaluate", settings, tuple(tasks.values()))

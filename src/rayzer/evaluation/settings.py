@@ -83,7 +83,7 @@ class Protocol:
         return Protocol(name, *size, precision, view_index_sha256, measured)
 
     def as_json(self) -> dict[str, Any]:
-        """For `results.json`, with a SHA-256 over all of it."""
+        """For `results.json`, with a SHA-256 over all that the scores depend on (other sections do not change them)."""
         content = {
             **asdict(self),
             "measured": list(self.measured),
@@ -93,5 +93,6 @@ class Protocol:
             "lpips": "VGG, version 0.1",
             "mean": "over the views of a scene, then over scenes",
         }
-        text = json.dumps(content, sort_keys=True)
+        of_scores = {key: value for key, value in content.items() if key not in ("name", "measured")}
+        text = json.dumps(of_scores, sort_keys=True)
         return {**content, "sha256": hashlib.sha256(text.encode()).hexdigest()}

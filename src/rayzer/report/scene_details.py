@@ -44,7 +44,7 @@ def scene_figures(scene: SceneResult) -> list[tuple[str, str]]:
 
 
 def _pose_figures(poses: Poses) -> list[tuple[str, str]]:
-    shares = [("RRA", poses.rra, "15"), ("RTA", poses.rta, "15"), ("AUC", poses.auc, "30")]
+    shares = [("RRA", poses.rra, "15"), ("RTA", poses.rta, "15"), ("RPA", poses.rpa, "15"), ("AUC", poses.auc, "30")]
     figures = [
         (f"{label} at {degrees}°", percent(by_limit[degrees]))
         for label, by_limit, degrees in shares

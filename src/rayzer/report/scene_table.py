@@ -67,6 +67,6 @@ COLUMNS = (
     *(_score(metric) for metric in (PSNR, SSIM, LPIPS)),
     SceneColumn("Above copying", _gain, lambda gain: PSNR.number(gain, signed=True)),
     SceneColumn("No leak", lambda scene: scene.no_leak.psnr if scene.no_leak else None, PSNR.number),
-    _pose("RRA@15", lambda poses: poses.rra.get("15")),
+    _pose("RPA@15", lambda poses: poses.rpa.get("15")),
     _pose("AUC@30", lambda poses: poses.auc.get("30")),
 )

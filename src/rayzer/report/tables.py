@@ -89,8 +89,7 @@ COLUMNS: Sequence[Column] = (
     Column("scenes", "Scenes", lambda run: run.summary.scenes, 0),
     *(_control_column(key, label) for key, label in CONTROLS.items()),
     Column("no_leak_psnr", "No-leak PSNR ↑", _no_leak_psnr, 2, True),
-    _pose_column("rra_15", "RRA@15 ↑", lambda poses: poses.rra.get("15"), True),
-    _pose_column("rta_15", "RTA@15 ↑", lambda poses: poses.rta.get("15"), True),
+    _pose_column("rpa_15", "RPA@15 ↑", lambda poses: poses.rpa.get("15"), True),
     _pose_column("auc_30", "AUC@30 ↑", lambda poses: poses.auc.get("30"), True),
     _pose_column("ate", "ATE ↓", lambda poses: poses.ate, False),
     _pose_column("focal_error", "Focal error ↓", lambda poses: poses.focal_error, False),
@@ -176,7 +175,7 @@ def csv_scenes(run: Results) -> str:
     """One line a scene with all digits; empty where a figure is missing, without the columns that no scene has."""
     controls = [key for key in CONTROLS if any(key in scene.controls for scene in run.scenes)]
     heading = ["scene", *(metric.key for metric in METRICS), "views", *(f"{key}_psnr" for key in controls)]
-    heading += ["no_leak_psnr", "rra_15", "rta_15", "auc_30", "ate", "focal_error"]
+    heading += ["no_leak_psnr", "rra_15", "rta_15", "rpa_15", "auc_30", "ate", "focal_error"]
     rows = [_scene_row(scene, controls) for scene in run.scenes]
     kept = [column for column in range(len(heading)) if column == 0 or any(row[column] != "" for row in rows)]
     return _csv([heading[column] for column in kept], [[row[column] for column in kept] for row in rows])
@@ -186,7 +185,8 @@ def _scene_row(scene: SceneResult, controls: Sequence[str]) -> list[object]:
     poses, no_leak = scene.poses or Poses(), scene.no_leak or Scores()
     figures = [
         *(scene.controls.get(key, Scores()).psnr for key in controls),
-        *(no_leak.psnr, poses.rra.get("15"), poses.rta.get("15"), poses.auc.get("30"), poses.ate, poses.focal_error),
+        *(no_leak.psnr, *(shares.get("15") for shares in (poses.rra, poses.rta, poses.rpa))),
+        *(poses.auc.get("30"), poses.ate, poses.focal_error),
     ]
     scores = [_plain(metric.value(scene.scores)) for metric in METRICS]
     return [scene.name, *scores, len(scene.views), *(_plain(figure) for figure in figures)]
