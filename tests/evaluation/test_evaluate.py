@@ -319,7 +319,9 @@ def test_scenes_without_cameras(tmp_path, run, words, results, copied):
     assert (found["scenes"][0]["poses"], found["scenes"][0]["cameras"]["true"]) == (None, None)
     code, _, err = run(*words("lvsm", scenes=copied / "scenes.txt"), "-o", tmp_path / "lvsm")
     assert code == 2
-    assert "scene_a: this checkpoint needs known cameras" in err
+    assert str(copied / "scenes/scene_a") in err
+    assert "this checkpoint needs known cameras" in err
+    assert not (tmp_path / "lvsm").exists()
 
 
 @pytest.mark.parametrize(

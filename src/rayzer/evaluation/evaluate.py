@@ -87,7 +87,10 @@ def read_work(request: Request, estimates_cameras: bool) -> Work:
     index = read_view_index(request.view_index)
     refs = search_scenes(request.scenes)
     with progress_bar("Reading scenes") as advance:
-        selected = select_scenes(refs, index, request.keep_going, request.allow_outside, advance)
+        needs_cameras = not estimates_cameras
+        selected = select_scenes(
+            refs, index, request.keep_going, request.allow_outside, needs_cameras=needs_cameras, advance=advance
+        )
     units = [Unit("scene", number, (scene,)) for number, scene in enumerate(selected.scenes)]
     units += counts_of(request.counts, selected, request.allow_outside)
     if estimates_cameras and request.config.transfer:

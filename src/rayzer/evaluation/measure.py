@@ -238,12 +238,11 @@ def normalised(given: Sequence[Cameras | None], scenes: Sequence[str]) -> Camera
     """Known cameras [b, v] as LVSM was trained on them.
 
     Raises:
-        InputError: naming the scene, if one has none or they cannot be normalised.
+        InputError: naming the scene, if they cannot be normalised.
     """
     poses = []
     for name, cameras in zip(scenes, given, strict=True):
-        if cameras is None:
-            raise InputError(f"{name}: this checkpoint needs known cameras, and the scene has none; leave it out")
+        assert cameras is not None  # scenes without were refused when they were read
         try:
             poses.append(Cameras(normalize_poses(cameras.world_from_camera), cameras.intrinsics))
         except ValueError as error:

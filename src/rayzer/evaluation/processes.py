@@ -43,7 +43,7 @@ class Share:
             try:
                 dist.barrier()
             except RuntimeError as error:
-                reason = str(error).strip().splitlines()[0]
+                reason = str(error).strip().splitlines()[0].partition(". This is")[0]
                 raise RunError(
                     f"rank {self.rank}: another process is gone ({reason}); run the same command again: "
                     "finished scenes are kept"

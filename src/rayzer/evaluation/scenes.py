@@ -79,6 +79,7 @@ def select_scenes(
     index: ViewIndex,
     keep_going: bool = False,
     allow_outside: bool = False,
+    needs_cameras: bool = False,
     advance: Advance = lambda done, total: None,
 ) -> Selected:
     """Read all scenes of a list and keep the frames that the index names.
@@ -86,6 +87,7 @@ def select_scenes(
     Args:
         keep_going: list scenes that cannot be read instead of stopping at the first.
         allow_outside: as in `ReadOptions`.
+        needs_cameras: whether scenes without cameras cannot be used.
 
     Raises:
         InputError: naming scene and frame, if one cannot be read (unless `keep_going`) or the index names a frame that
@@ -99,6 +101,8 @@ def select_scenes(
         advance(done, len(refs))
         try:
             found = read_indexed(ref, index, allow_outside)
+            if needs_cameras and isinstance(found, EvaluationScene):
+                _check_cameras(found)
         except InputError as error:
             if not keep_going:
                 raise
@@ -135,6 +139,11 @@ def read_indexed(ref: SceneRef, index: ViewIndex, allow_outside: bool = False) -
     except InputError as error:
         raise InputError(f"{error} ({lost[0]})" if lost else str(error)) from None
     return scene.name if split is None else _reduced(ref, scene, split)
+
+
+def _check_cameras(scene: EvaluationScene) -> None:
+    if any(frame.world_from_camera is None or frame.fxfycxcy_px is None for frame in scene.frames):
+        raise InputError(f"{scene.ref}: this checkpoint needs known cameras, and the scene has none; leave it out")
 
 
 def _reduced(ref: SceneRef, scene: Scene, split: ViewSplit) -> EvaluationScene:
