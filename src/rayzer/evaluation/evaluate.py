@@ -125,7 +125,7 @@ def evaluate(
     Raises:
         InputError: if a scene cannot be evaluated (unless `keep_going`), or `out` cannot be written.
     """
-    scorer = Scorer.load(request.config, runtime.device)
+    scorer = Scorer.load(request.config, model.config, runtime.device)
     protocol = Protocol.of(
         request.protocol, model.config, request.config, runtime, file_sha256(request.view_index)
     ).as_json()

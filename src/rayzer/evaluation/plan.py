@@ -105,9 +105,7 @@ def _stored_cameras(scene: EvaluationScene) -> Cameras | None:
 
 def reasons_of(model: Model, request: Request, scorer: Scorer, runtime: Runtime) -> dict[str, str]:
     """Why parts of the results are not computed, by their names."""
-    reasons: dict[str, str] = {}
-    if scorer.lpips is None:
-        reasons["lpips"] = scorer.reason
+    reasons = dict(scorer.reasons)
     if not model.estimates_cameras:
         reasons |= dict.fromkeys(("poses", "no_leak", "transfer", "probe"), GIVEN)
     config = request.config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from rayzer.errors import InputError
 from rayzer.evaluation.metrics import psnr, ssim
 from rayzer.evaluation.settings import EvaluationConfig
 from rayzer.losses import LPIPS, load_lpips
+from rayzer.losses.lpips import SMALLEST_PX
+from rayzer.losses.structural import WINDOW
+from rayzer.model.weights import ModelConfig
 
 METRICS = ("psnr", "ssim", "lpips")
 AT_ONCE = 32  # pictures; bounds the memory of VGG's features
@@ -43,44 +46,61 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return math.fsum(known) / len(known) if known else None
 
 
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
 class Scorer:
     """Compares pictures.
 
     Args:
-        lpips: the distance, on the device of the pictures; None if its weights are not to be had.
-        reason: why not.
+        lpips: the distance, on the device of the pictures; None if it is not computed.
+        reasons: why a metric is not computed, by its name.
     """
 
-    def __init__(self, lpips: LPIPS | None, reason: str = ""):
-        self.lpips, self.reason = lpips, reason
+    def __init__(self, lpips: LPIPS | None, reasons: Mapping[str, str] | None = None):
+        self.lpips, self.reasons = lpips, dict(reasons or {})
 
     @staticmethod
-    def load(config: EvaluationConfig, device: torch.device) -> Scorer:
-        """With LPIPS where its weights are found.
+    def load(config: EvaluationConfig, model: ModelConfig, device: torch.device) -> Scorer:
+        """With what pictures of the model's size allow, and LPIPS where its weights are found.
 
         Raises:
             InputError: if files were named and cannot be used.
         """
+        smallest = min(model.image_height, model.image_width)
+        needs = {"ssim": WINDOW, "lpips": SMALLEST_PX}
+        reasons = {
+            name: f"it needs pictures of {px} pixels or more, the model's have {smallest}"
+            for name, px in needs.items()
+            if smallest < px
+        }
+        if "lpips" in reasons:
+            return Scorer(None, reasons)
         files = [Path(name) if name else None for name in (config.lpips_file, config.lpips_linear_file)]
         try:
             trunk, linear = load_lpips(*files, advice="until then LPIPS is not computed")
         except InputError as error:
             if any(files):
                 raise
-            return Scorer(None, str(error))
+            return Scorer(None, {"lpips": str(error)})
         return Scorer(LPIPS(trunk.state, linear.state).to(device).eval())
 
     def half_precision(self) -> Scorer:
         """The same with VGG in bfloat16, as the published scores were computed."""
         lpips = None if self.lpips is None else copy.deepcopy(self.lpips).to(torch.bfloat16)
-        return Scorer(lpips, self.reason)
+        return Scorer(lpips, self.reasons)
 
     @torch.no_grad()
     def __call__(self, truth: Tensor, pictures: Tensor) -> list[Scores]:
         """Scores of pictures [n, 3, h, w] against the true ones; both float32."""
-        found: list[list[float | None]] = []
+        found: list[dict[str, float]] = []
         for a, b in zip(truth.split(AT_ONCE), pictures.split(AT_ONCE), strict=True):
-            columns = [psnr(a, b), ssim(a, b)] + ([] if self.lpips is None else [self.lpips(b, a)])
-            rows = torch.stack([column.double() for column in columns], 1).tolist()
-            found += [[value if math.isfinite(value) else None for value in row] for row in rows]
-        return [Scores(*row, *([None] * (len(METRICS) - len(row)))) for row in found]
+            columns = {"psnr": psnr(a, b)}
+            if "ssim" not in self.reasons:
+                columns["ssim"] = ssim(a, b)
+            if self.lpips is not None:
+                columns["lpips"] = self.lpips(b, a)
+            rows = torch.stack([column.double() for column in columns.values()], 1).tolist()
+            found += [dict(zip(columns, row, strict=True)) for row in rows]
+        return [Scores(*(_finite(row.get(name)) for name in METRICS)) for row in found]

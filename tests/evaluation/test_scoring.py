@@ -1,4 +1,4 @@
-"""LPIPS in results, against the `lpips` package with the same trunk."""
+"""Scoring: LPIPS against the `lpips` package with the same trunk, and what is not computed."""
 
 import warnings
 from pathlib import Path
@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 import rayzer
+from rayzer.evaluation.scoring import Scorer, mean_scores
+from rayzer.evaluation.settings import EvaluationConfig
 from rayzer.losses.pretrained import LPIPS_LINEAR
 
 from .conftest import DATA, RECORDINGS
@@ -54,3 +56,24 @@ def test_lpips_equals_the_package(tmp_path, run, words, results, metric, trunk_f
     assert "lpips" not in found["not_computed"]
     assert f"LPIPS {found['summary']['lpips']:.3f}" in out
     assert found["controls"]["copy_nearest"]["lpips"] is not None
+
+
+@pytest.mark.parametrize(("size", "missing"), [(8, {"ssim", "lpips"}), (12, {"lpips"})])
+def test_pictures_too_small_for_a_metric(size, missing):
+    config = rayzer.RayZerConfig(image_height=size, image_width=2 * size, patch_size=4, width=64)
+    scorer = Scorer.load(EvaluationConfig(), config, torch.device("cpu"))
+    assert missing <= set(scorer.reasons)
+    assert "pixels" in scorer.reasons["lpips"]
+    pictures = torch.rand(2, 3, size, 2 * size)
+    scores = scorer(pictures, pictures.flip(0))[0]
+    assert scores.psnr is not None
+    assert (scores.ssim is None) == ("ssim" in missing)
+
+
+def test_equal_pictures_have_no_finite_psnr():
+    pictures = torch.rand(3, 3, 16, 16)
+    scores = Scorer(None)(pictures, torch.cat([pictures[:1], pictures[:2]]))
+    assert (scores[0].psnr, scores[0].ssim) == (None, pytest.approx(1))
+    mean = mean_scores(scores)
+    assert mean.psnr == pytest.approx((scores[1].psnr + scores[2].psnr) / 2)
+    assert mean_scores(scores[:1]).psnr is None
