@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import shutil
 import struct
@@ -100,6 +101,31 @@ def output_file(path: Path) -> Iterator[Path]:
     finally:
         if exists(partial):
             partial.unlink()
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a file (made if missing) or folder against other processes that ask for it; it is free when this one ends.
+
+    File systems without locks grant it to everybody.
+
+    Raises:
+        BlockingIOError: if another process holds it.
+        OSError: if it cannot be opened.
+    """
+    import fcntl
+
+    lock = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(lock)
 
 
 def check_output_file(path: Path, overwrite: bool) -> None:

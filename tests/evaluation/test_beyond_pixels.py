@@ -97,7 +97,7 @@ def test_a_path_is_the_same_up_to_rounding_only():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--sweep", "other.json"], "neither within that of the view index nor around it"),
+        (["--sweep", "other.json"], "neither within that of another index nor around it"),
         (["--pairs", "rooms/scenes.txt"], "two in a row for each path"),
         (["--pairs", "odd.txt"], "were not filmed along one path"),
     ],

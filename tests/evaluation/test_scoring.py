@@ -70,10 +70,8 @@ def test_pictures_too_small_for_a_metric(size, missing):
     assert (scores.ssim is None) == ("ssim" in missing)
 
 
-def test_equal_pictures_have_no_finite_psnr():
+def test_equal_pictures_count_as_100_db():
     pictures = torch.rand(3, 3, 16, 16)
     scores = Scorer(None)(pictures, torch.cat([pictures[:1], pictures[:2]]))
-    assert (scores[0].psnr, scores[0].ssim) == (None, pytest.approx(1))
-    mean = mean_scores(scores)
-    assert mean.psnr == pytest.approx((scores[1].psnr + scores[2].psnr) / 2)
-    assert mean_scores(scores[:1]).psnr is None
+    assert (scores[0].psnr, scores[0].ssim) == (100, pytest.approx(1))
+    assert mean_scores(scores).psnr == pytest.approx(sum(score.psnr for score in scores) / 3)

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,7 @@ from rayzer.errors import InputError, counted, one_line
 if TYPE_CHECKING:
     from rayzer.configs.presets import Config
     from rayzer.devices import Runtime
-    from rayzer.evaluation.evaluate import Request
-    from rayzer.evaluation.settings import EvaluationConfig
+    from rayzer.evaluation.settings import EvaluationConfig, Request
     from rayzer.model.weights import ModelConfig
 
 BENCHMARKS = ("dl3dv_even", "dl3dv_random", "re10k", "rooms_v1")
@@ -65,29 +65,35 @@ def evaluate(
     What is measured: evaluation.controls, no_leak, transfer, probe (true or false),
     batch_size, fly_throughs; LPIPS weights: evaluation.lpips_file.
     """
-    from rayzer.evaluation.evaluate import evaluate as run
-    from rayzer.evaluation.evaluate import read_work
+    from rayzer.evaluation.evaluate import Evaluation, check_output
+    from rayzer.evaluation.plan import read_work
     from rayzer.evaluation.processes import own_share
-    from rayzer.model.rayzer import RayZerConfig
+    from rayzer.evaluation.scoring import Scorer
     from rayzer.model.weights import load_model
     from rayzer.progress import progress_bar
 
     if os.environ.get("RANK", "0") != "0":
         logging.getLogger("rayzer").setLevel(logging.WARNING)  # the first process says it for all
     settings, full = _settings(config, flags["overrides"])
-    switches = [flags[name] for name in ("keep_going", "allow_outside", "overwrite")]
-    request = _request(scenes, view_index, benchmark, data, sweep, pairs, output, settings, protocol, switches)
+    request = _request(scenes, view_index, benchmark, data, sweep, pairs)
+    more = {name: flags[name] for name in ("keep_going", "allow_outside", "overwrite")}
+    request = replace(request, out=output, config=settings, protocol=protocol, **more)
     given = full.model if full is not None else None
     with own_share() as share:
         runtime = _runtime(device, share.local_rank if share.size > 1 else None, full)
-        model_config, problem = _peek(checkpoint, given)
-        work = read_work(request, isinstance(model_config, RayZerConfig))
-        if problem is not None:
-            raise problem
-        with progress_bar("Loading weights") as advance:
-            model = load_model(checkpoint, given, runtime.device)
-            advance(1, 1)
-        found = run(request, work, model, checkpoint, runtime, share)
+        with share.together():
+            check_output(request)
+            model_config, problem = _peek(checkpoint, given)
+            scorer = Scorer.load(settings, model_config, runtime.device)
+        with share.together():
+            work = read_work(request, model_config, share)
+            check_output(request, work, checkpoint)
+            if problem is not None:
+                raise problem
+            with progress_bar("Loading weights") as advance:
+                model = load_model(checkpoint, given, runtime.device)
+                advance(1, 1)
+        found = Evaluation(request, work, model, checkpoint, runtime, scorer, share).run()
     return 0 if found is None else _tell(found, output)
 
 
@@ -96,10 +102,13 @@ def _settings(config: str | None, words: Sequence[str]) -> tuple[EvaluationConfi
     from rayzer.configs import load_config
     from rayzer.configs.config import parse_overrides
     from rayzer.evaluation.settings import EvaluationConfig
-    from rayzer.strict import build
+    from rayzer.strict import build, nearest, unknown_key
 
     changes = parse_overrides(words)
     own = changes.pop("evaluation", {})
+    slip = next((key for key in changes if nearest(key, ["evaluation"])), None)
+    if slip is not None:
+        raise unknown_key("override", slip, ["evaluation"])
     if not isinstance(own, dict):
         raise InputError(f"evaluation={own}: give one key, like evaluation.probe=true")
     settings = build(EvaluationConfig, own, "override", "evaluation")
@@ -120,9 +129,17 @@ def _words(changes: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}={json.dumps(value)}"
 
 
-def _request(scenes, view_index, benchmark, data, sweep, pairs, output, settings, protocol, switches) -> Request:
-    from rayzer.evaluation.evaluate import Request
+def _request(
+    scenes: Path | None,
+    view_index: Path | None,
+    benchmark: str | None,
+    data: Path | None,
+    sweep: Sequence[Path],
+    pairs: Path | None,
+) -> Request:
+    """What is evaluated; where to and how is yet to be filled in."""
     from rayzer.evaluation.presets import BENCHMARKS
+    from rayzer.evaluation.settings import Request
 
     if benchmark is not None:
         if data is None or scenes is not None or view_index is not None:
@@ -133,7 +150,7 @@ def _request(scenes, view_index, benchmark, data, sweep, pairs, output, settings
         raise InputError(f"--data {data}: is for --benchmark; name that, too")
     if scenes is None or view_index is None:
         raise InputError("give --scenes and --view-index, or --benchmark and --data")
-    return Request(scenes, view_index, output, settings, protocol, tuple(sweep), pairs, *switches)
+    return Request(scenes, view_index, counts=tuple(sweep), pairs=pairs)
 
 
 def _runtime(device: str, local_rank: int | None, config: Config | None) -> Runtime:
@@ -161,18 +178,20 @@ def _peek(checkpoint: str, config: ModelConfig | None) -> tuple[ModelConfig, Inp
 def _tell(found: dict[str, Any], output: Path) -> int:
     """Print the summary; returns the exit code."""
     summary, failed = found["summary"], found["failed"]
-    scores = [f"PSNR {summary['psnr']:.2f} dB" if summary["psnr"] is not None else "PSNR infinite"]
+    scores = [f"PSNR {summary['psnr']:.2f} dB"]
     scores += [f"{name.upper()} {summary[name]:.3f}" for name in ("ssim", "lpips") if summary[name] is not None]
     if summary["lpips"] is None:
         scores.append("LPIPS not computed")
     copied = found["controls"].get("copy_nearest", {}).get("psnr")
     beside = f" (copying the nearest photo: {copied:.2f} dB)" if copied is not None else ""
-    print(f"{summary['scenes']} scenes, {summary['views']} views: {', '.join(scores)}{beside}.")
+    what = f"{counted(summary['scenes'], 'scene')}, {counted(summary['views'], 'view')}"
+    print(f"{what}: {', '.join(scores)}{beside}.")
     print(found["verdict"]["text"])
     left_out = sum(len(names) for names in found["left_out"].values())
     if left_out:
         print(f"{counted(left_out, 'scene')} of the list without views in the view index; named in results.json.")
     for failure in failed:
-        print(f"rayzer: left out: {one_line(failure['name'])}: {one_line(failure['error'])}", file=sys.stderr)
+        named = "" if failure["error"].startswith(failure["name"]) else f"{failure['name']}: "
+        print(f"rayzer: left out: {one_line(named + failure['error'])}", file=sys.stderr)
     print(f"Open {output / 'index.html'} in a browser.")
     return 1 if failed else 0

@@ -144,6 +144,7 @@ class Staging:
         self,
         describe: Callable[[Path], object],
         moves: Sequence[tuple[Path, Path]],
+        first: Callable[[], object] = lambda: None,
         last: Callable[[], object] = lambda: None,
     ) -> None:
         """Describe the results and move them to their final places; then there is no unfinished work any more.
@@ -153,6 +154,7 @@ class Staging:
         Args:
             describe: writes lists and reports into the folder it is given.
             moves: (from, to), in this order.
+            first: what makes room for them; called again if the moving was cut short.
             last: what can only be made when all is in its place.
 
         Raises:
@@ -162,6 +164,7 @@ class Staging:
             if not self.is_moving:
                 describe(self.folder)
             self._moving.touch()
+            first()
             for source, destination in moves:
                 if exists(source):
                     move_entry(source, destination)

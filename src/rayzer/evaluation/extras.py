@@ -14,9 +14,8 @@ from torch import Tensor
 
 from rayzer.data.views import evenly_spaced, to_uint8
 from rayzer.devices import Runtime
-from rayzer.evaluation.measure import normalised
 from rayzer.evaluation.probe import ProbeScene, ProbeTraining, probe_scores, train_probe
-from rayzer.evaluation.scenes import EvaluationScene, load_sample
+from rayzer.evaluation.scenes import EvaluationScene, load_sample, normalised
 from rayzer.evaluation.settings import EvaluationConfig
 from rayzer.evaluation.work import SCENES, TOKENS, WEBP_QUALITY
 from rayzer.geometry.cameras import Cameras
@@ -95,7 +94,7 @@ def _array(picture: Tensor) -> np.ndarray:
 def probe_section(
     folder: Path, entries: Sequence[dict[str, Any]], model: RayZer, runtime: Runtime
 ) -> tuple[dict[str, Any] | None, str]:
-    """Train the pose probe on every other scene, score it on those between; or None and why not.
+    """Train the pose probe on the first half of the scenes, score it on the others; or None and why not.
 
     Args:
         folder: has a folder for each scene, with its tokens where true cameras are known.
@@ -104,7 +103,8 @@ def probe_section(
     if len(stored) < LEAST_FOR_PROBE:
         return None, f"it needs {LEAST_FOR_PROBE} scenes with true cameras, there are {len(stored)}"
     scenes = [ProbeScene(each["tokens"], Cameras(each["world_from_camera"], each["intrinsics"])) for each in stored]
-    learned, unseen, training = scenes[::2], scenes[1::2], ProbeTraining()
+    half = (len(scenes) + 1) // 2  # not every second one: lists of pairs have one path in two scenes in a row
+    learned, unseen, training = scenes[:half], scenes[half:], ProbeTraining()
     with progress_bar("Pose probe") as advance:
         probe = train_probe(learned, model.config.canonical, training, runtime.device, advance)
     counts = {"train_scenes": len(learned), "test_scenes": len(unseen), "iterations": training.iterations}

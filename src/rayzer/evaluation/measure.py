@@ -16,10 +16,11 @@ from rayzer.errors import InputError
 from rayzer.evaluation import controls, transfer
 from rayzer.evaluation.no_leak import between_neighbours, without_targets
 from rayzer.evaluation.poses import PoseScores, mean_pose_scores, pose_scores, straight_line_scores
+from rayzer.evaluation.scenes import normalised
 from rayzer.evaluation.scoring import Scorer, Scores, mean_scores
 from rayzer.evaluation.settings import EvaluationConfig, ProtocolName
 from rayzer.geometry.alignment import align_cameras
-from rayzer.geometry.cameras import Cameras, normalize_poses
+from rayzer.geometry.cameras import Cameras
 from rayzer.geometry.precision import reference_precision
 from rayzer.model.rayzer import RayZer
 from rayzer.model.scene_encoder import SceneTokens
@@ -232,22 +233,6 @@ class Measurer:
         flat = (scorer or self.scorer)(truth.flatten(0, 1), pictures.flatten(0, 1))
         views = truth.shape[1]
         return [flat[first : first + views] for first in range(0, len(flat), views)]
-
-
-def normalised(given: Sequence[Cameras | None], scenes: Sequence[str]) -> Cameras:
-    """Known cameras [b, v] as LVSM was trained on them.
-
-    Raises:
-        InputError: naming the scene, if they cannot be normalised.
-    """
-    poses = []
-    for name, cameras in zip(scenes, given, strict=True):
-        assert cameras is not None  # scenes without were refused when they were read
-        try:
-            poses.append(Cameras(normalize_poses(cameras.world_from_camera), cameras.intrinsics))
-        except ValueError as error:
-            raise InputError(f"{name}: {error}; leave the scene out") from None
-    return Cameras.cat([cameras.map(lambda value: value[None]) for cameras in poses])
 
 
 @contextmanager

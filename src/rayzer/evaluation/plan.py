@@ -1,53 +1,131 @@
-"""What is to be measured beside the scores of the target views, and why some of it is not."""
+"""What there is to measure, read and checked before any of it begins; and why some of it is not measured."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from rayzer.data.formats import find_scenes
+import torch
+
+from rayzer.data.formats import find_scenes, search_scenes
 from rayzer.data.view_index import ViewIndex, read_view_index
 from rayzer.devices import Runtime
 from rayzer.errors import InputError
+from rayzer.evaluation.processes import Share
 from rayzer.evaluation.results import GIVEN, NOT_ASKED
-from rayzer.evaluation.scenes import EvaluationScene, Selected, read_indexed
+from rayzer.evaluation.scenes import (
+    EvaluationScene,
+    Selected,
+    check_pictures,
+    fingerprint,
+    read_indexed,
+    select_scenes,
+)
 from rayzer.evaluation.scoring import Scorer
+from rayzer.evaluation.settings import Request
 from rayzer.evaluation.transfer import same_path
 from rayzer.evaluation.work import Unit
 from rayzer.geometry.cameras import Cameras
-from rayzer.model.weights import Model
+from rayzer.model.rayzer import RayZerConfig
+from rayzer.model.weights import Model, ModelConfig
+from rayzer.progress import progress_bar
 
-if TYPE_CHECKING:
-    from rayzer.evaluation.evaluate import Request
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to do, all of it read and checked.
+
+    Attributes:
+        selected: the scenes of the list.
+        units: everything to be done, in order.
+    """
+
+    selected: Selected
+    units: tuple[Unit, ...]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all scenes that are read, with their frames."""
+        digest = hashlib.sha256()
+        for unit in self.units:
+            digest.update(unit.name.encode())
+            digest.update("".join(fingerprint(scene) for scene in unit.scenes).encode())
+        return digest.hexdigest()
+
+
+def read_work(request: Request, model: ModelConfig, share: Share) -> Work:
+    """Read all scenes and look at all pictures, before the model is loaded; processes share the looking.
+
+    Raises:
+        InputError: naming file, scene and frame, if anything cannot be used (with `keep_going`, of the scenes' own
+            only if nothing is left).
+    """
+    index = read_view_index(request.view_index)
+    refs = search_scenes(request.scenes)
+    with progress_bar("Reading scenes") as advance:
+        selected = select_scenes(refs, index, request.keep_going, request.allow_outside, advance)
+    units = [Unit("scene", number, (scene,)) for number, scene in enumerate(selected.scenes)]
+    units += counts_of(request.counts, selected, request.allow_outside)
+    if isinstance(model, RayZerConfig) and request.config.transfer:
+        units += re_estimated_pairs(selected.scenes)
+        if request.pairs is not None:
+            units += pairs_of(request.pairs, index, request.allow_outside)
+    scenes = list({id(scene): scene for unit in units for scene in unit.scenes}.values())
+    with progress_bar("Checking pictures") as advance:
+        failures = check_pictures(scenes[share.rank :: share.size], model, advance)
+    by_name = {failure.name: failure for found in share.gather(failures) for failure in found}
+    failed = [by_name[name] for name in dict.fromkeys(scene.name for scene in scenes) if name in by_name]
+    kept = tuple(unit for unit in units if not any(scene.name in by_name for scene in unit.scenes))
+    good = tuple(scene for scene in selected.scenes if scene.name not in by_name)
+    if failed and not (request.keep_going and good):
+        raise InputError(failed[0].error)
+    return Work(replace(selected, scenes=good, failed=(*selected.failed, *failed)), kept)
 
 
 def counts_of(indices: Sequence[Path], selected: Selected, allow_outside: bool) -> list[Unit]:
     """Every scene under every other view index, for the sweep over numbers of context views.
 
     Raises:
-        InputError: if an index has other targets than the usual one, or two of them have contexts of which neither
-            holds the other: then the figures would not show what more views bring.
+        InputError: if an index has other targets than the usual one, a number of context views that is there already
+            or differs between scenes, or a context that neither holds another one nor is held by it: then the figures
+            would not show what more views bring.
     """
     units: list[Unit] = []
+    seen = {scene.name: [scene] for scene in selected.scenes}
+    counts = {scene.counts for scene in selected.scenes}
+    if indices and len(counts) > 1:
+        raise InputError(f"{indices[0]}: a sweep needs equal numbers of views in all scenes, the view index has others")
     for path in indices:
         index = read_view_index(path)
-        for scene in selected.scenes:
-            found = read_indexed(scene.ref, index, allow_outside)
-            if isinstance(found, str):
-                raise InputError(f"{path}: has no views for {found!r}; all view indices of a sweep name all scenes")
-            _check_nested(path, scene, found)
-            units.append(Unit("count", len(units), (found,)))
+        found = [_indexed(path, scene, index, allow_outside) for scene in selected.scenes]
+        own = {scene.counts for scene in found}
+        if len(own) > 1 or own & counts:
+            problem = "has other numbers of views in other scenes" if len(own) > 1 else "has as many as another one"
+            raise InputError(f"{path}: {problem}; a sweep has each number of context views once, for all scenes")
+        counts |= own
+        for scene in found:
+            for other in seen[scene.name]:
+                _check_nested(path, other, scene)
+            seen[scene.name].append(scene)
+            units.append(Unit("count", len(units), (scene,)))
     return units
 
 
-def _check_nested(path: Path, usual: EvaluationScene, found: EvaluationScene) -> None:
+def _indexed(path: Path, scene: EvaluationScene, index: ViewIndex, allow_outside: bool) -> EvaluationScene:
+    found = read_indexed(scene.ref, index, allow_outside)
+    if isinstance(found, str):
+        raise InputError(f"{path}: has no views for {found!r}; all view indices of a sweep name all scenes")
+    return found
+
+
+def _check_nested(path: Path, other: EvaluationScene, found: EvaluationScene) -> None:
     context, target = _frames(found)
-    usual_context, usual_target = _frames(usual)
-    if target != usual_target:
+    other_context, other_target = _frames(other)
+    if target != other_target:
         raise InputError(f"{path}: {found.name}: has other targets than the view index; a sweep changes the context")
-    if not (context <= usual_context or usual_context <= context):
-        raise InputError(f"{path}: {found.name}: its context is neither within that of the view index nor around it")
+    if not (context <= other_context or other_context <= context):
+        raise InputError(f"{path}: {found.name}: its context is neither within that of another index nor around it")
 
 
 def _frames(scene: EvaluationScene) -> tuple[set[int], set[int]]:
@@ -58,8 +136,12 @@ def _frames(scene: EvaluationScene) -> tuple[set[int], set[int]]:
 
 
 def re_estimated_pairs(scenes: Sequence[EvaluationScene]) -> list[Unit]:
-    """Each two scenes in a row that have equal numbers of views."""
-    pairs = zip(scenes[::2], scenes[1::2], strict=False)
+    """Scenes of equal numbers of views in twos: one of the first half of the list, one of the second.
+
+    Not neighbours: in a list of pairs these show one path, along which cameras carry over without being cameras.
+    """
+    half = len(scenes) // 2
+    pairs = zip(scenes[:half], scenes[half:], strict=False)
     alike = [pair for pair in pairs if pair[0].counts == pair[1].counts]
     return [Unit("re-estimated", number, pair) for number, pair in enumerate(alike)]
 
@@ -94,8 +176,6 @@ def _check_pair(path: Path, first: EvaluationScene, second: EvaluationScene) -> 
 
 def _stored_cameras(scene: EvaluationScene) -> Cameras | None:
     """Poses as stored; intrinsics are not looked at."""
-    import torch
-
     poses = [frame.world_from_camera for frame in scene.frames if frame.world_from_camera is not None]
     if len(poses) < len(scene.frames):
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from rayzer.data.dataset import Sample
 from rayzer.data.formats import read_scene
@@ -18,8 +21,10 @@ from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources.source import ReadOptions, SceneRef, leave_out
 from rayzer.data.view_index import ViewIndex
 from rayzer.data.view_sampling import in_frame_order
-from rayzer.data.views import decode_frames, fitted_cameras, open_image
+from rayzer.data.views import decode_frames, fitted_cameras
 from rayzer.errors import InputError
+from rayzer.geometry.cameras import Cameras, normalize_poses
+from rayzer.model.lvsm import LVSMConfig
 from rayzer.model.weights import ModelConfig
 from rayzer.progress import Advance
 from rayzer.view_split import ViewSplit
@@ -79,7 +84,6 @@ def select_scenes(
     index: ViewIndex,
     keep_going: bool = False,
     allow_outside: bool = False,
-    needs_cameras: bool = False,
     advance: Advance = lambda done, total: None,
 ) -> Selected:
     """Read all scenes of a list and keep the frames that the index names.
@@ -87,7 +91,6 @@ def select_scenes(
     Args:
         keep_going: list scenes that cannot be read instead of stopping at the first.
         allow_outside: as in `ReadOptions`.
-        needs_cameras: whether scenes without cameras cannot be used.
 
     Raises:
         InputError: naming scene and frame, if one cannot be read (unless `keep_going`) or the index names a frame that
@@ -101,8 +104,6 @@ def select_scenes(
         advance(done, len(refs))
         try:
             found = read_indexed(ref, index, allow_outside)
-            if needs_cameras and isinstance(found, EvaluationScene):
-                _check_cameras(found)
         except InputError as error:
             if not keep_going:
                 raise
@@ -141,51 +142,69 @@ def read_indexed(ref: SceneRef, index: ViewIndex, allow_outside: bool = False) -
     return scene.name if split is None else _reduced(ref, scene, split)
 
 
-def _check_cameras(scene: EvaluationScene) -> None:
-    if any(frame.world_from_camera is None or frame.fxfycxcy_px is None for frame in scene.frames):
-        raise InputError(f"{scene.ref}: this checkpoint needs known cameras, and the scene has none; leave it out")
-
-
 def _reduced(ref: SceneRef, scene: Scene, split: ViewSplit) -> EvaluationScene:
     numbers, positions = in_frame_order(split)
     chosen = tuple(numbers[0].tolist())
     return EvaluationScene(ref, scene.name, chosen, tuple(scene.frames[number] for number in chosen), positions)
 
 
-def check_pictures(
-    scenes: Sequence[EvaluationScene], keep_going: bool, advance: Advance
-) -> tuple[list[EvaluationScene], list[Failure]]:
-    """Decode every picture that will be used, so that a damaged one is known of before the model is.
+def check_pictures(scenes: Sequence[EvaluationScene], model: ModelConfig, advance: Advance) -> list[Failure]:
+    """Decode every picture that will be used as it will be, so that bad ones are known of before the model is.
 
     Returns:
-        the scenes whose pictures are all well, and the others.
-
-    Raises:
-        InputError: naming the file, unless `keep_going`.
+        the scenes that cannot be used.
     """
-    good: list[EvaluationScene] = []
     failed: list[Failure] = []
     with ThreadPoolExecutor(available_cpus()) as threads:
-        for done, (scene, error) in enumerate(zip(scenes, threads.map(_picture_error, scenes), strict=True), start=1):
-            if error is None:
-                good.append(scene)
-            elif keep_going:
-                failed.append(Failure(scene.name, error))
-            else:
-                threads.shutdown(cancel_futures=True)
-                raise InputError(error)
+        errors = threads.map(partial(_error, model=model), scenes)
+        for done, (scene, error) in enumerate(zip(scenes, errors, strict=True), start=1):
+            failed += [] if error is None else [Failure(scene.name, error)]
             advance(done, len(scenes))
-    return good, failed
+    return failed
 
 
-def _picture_error(scene: EvaluationScene) -> str | None:
+def _error(scene: EvaluationScene, model: ModelConfig) -> str | None:
     try:
-        for frame in dict.fromkeys(scene.frames):
-            if isinstance(frame.image, Path):
-                open_image(frame).close()
+        sample = load_sample(scene, model)
+        if isinstance(model, LVSMConfig):
+            normalised([sample.cameras], [str(scene.ref)])
     except InputError as error:
         return str(error)
     return None
+
+
+def normalised(given: Sequence[Cameras | None], scenes: Sequence[str]) -> Cameras:
+    """Known cameras [b, v] as LVSM was trained on them.
+
+    Raises:
+        InputError: naming the scene, if one has none or they cannot be normalised.
+    """
+    poses = []
+    for name, cameras in zip(scenes, given, strict=True):
+        if cameras is None:
+            raise InputError(f"{name}: this checkpoint needs known cameras, and the scene has none; leave it out")
+        try:
+            poses.append(Cameras(normalize_poses(cameras.world_from_camera), cameras.intrinsics))
+        except ValueError as error:
+            raise InputError(f"{name}: {error}; leave the scene out") from None
+    return Cameras.cat([cameras.map(lambda value: value[None]) for cameras in poses])
+
+
+def fingerprint(scene: EvaluationScene) -> str:
+    """SHA-256 of all that is read of a scene; picture files go by size and time."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps([scene.name, scene.numbers, *(part.tolist() for part in _parts(scene.split))]).encode())
+    for frame in scene.frames:
+        pose = b"" if frame.world_from_camera is None else frame.world_from_camera.tobytes()
+        digest.update(repr([frame.name, frame.width_px, frame.height_px, frame.fxfycxcy_px]).encode() + pose)
+        if isinstance(frame.image, Path):
+            stat = frame.image.stat()
+            digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def _parts(split: ViewSplit) -> tuple[Tensor, Tensor]:
+    return split.context, split.target
 
 
 def load_sample(scene: EvaluationScene, model: ModelConfig) -> Sample:

@@ -21,11 +21,12 @@ from rayzer.model.weights import ModelConfig
 
 METRICS = ("psnr", "ssim", "lpips")
 AT_ONCE = 32  # pictures; bounds the memory of VGG's features
+EQUAL_DB = 100.0  # what the infinite PSNR of two equal pictures counts as, so that means stay numbers
 
 
 @dataclass(frozen=True)
 class Scores:
-    """PSNR in dB, SSIM and LPIPS; None where one is not computed, or not finite (the PSNR of two equal pictures)."""
+    """PSNR in dB (100 for equal pictures), SSIM and LPIPS; None where one is not computed."""
 
     psnr: float | None
     ssim: float | None
@@ -46,20 +47,19 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return math.fsum(known) / len(known) if known else None
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
 class Scorer:
     """Compares pictures.
 
     Args:
         lpips: the distance, on the device of the pictures; None if it is not computed.
         reasons: why a metric is not computed, by its name.
+        weights_sha256: of the files of its weights.
     """
 
-    def __init__(self, lpips: LPIPS | None, reasons: Mapping[str, str] | None = None):
-        self.lpips, self.reasons = lpips, dict(reasons or {})
+    def __init__(
+        self, lpips: LPIPS | None, reasons: Mapping[str, str] | None = None, weights_sha256: tuple[str, ...] = ()
+    ):
+        self.lpips, self.reasons, self.weights_sha256 = lpips, dict(reasons or {}), weights_sha256
 
     @staticmethod
     def load(config: EvaluationConfig, model: ModelConfig, device: torch.device) -> Scorer:
@@ -84,7 +84,8 @@ class Scorer:
             if any(files):
                 raise
             return Scorer(None, {"lpips": str(error)})
-        return Scorer(LPIPS(trunk.state, linear.state).to(device).eval())
+        sha256 = trunk.sha256, linear.sha256
+        return Scorer(LPIPS(trunk.state, linear.state).to(device).eval(), weights_sha256=sha256)
 
     def half_precision(self) -> Scorer:
         """The same with VGG in bfloat16, as the published scores were computed."""
@@ -96,11 +97,11 @@ class Scorer:
         """Scores of pictures [n, 3, h, w] against the true ones; both float32."""
         found: list[dict[str, float]] = []
         for a, b in zip(truth.split(AT_ONCE), pictures.split(AT_ONCE), strict=True):
-            columns = {"psnr": psnr(a, b)}
+            columns = {"psnr": psnr(a, b).clamp(max=EQUAL_DB)}
             if "ssim" not in self.reasons:
                 columns["ssim"] = ssim(a, b)
             if self.lpips is not None:
                 columns["lpips"] = self.lpips(b, a)
             rows = torch.stack([column.double() for column in columns.values()], 1).tolist()
             found += [dict(zip(columns, row, strict=True)) for row in rows]
-        return [Scores(*(_finite(row.get(name)) for name in METRICS)) for row in found]
+        return [Scores(*(row.get(name) for name in METRICS)) for row in found]

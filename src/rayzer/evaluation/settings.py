@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from rayzer.devices import Runtime
@@ -50,6 +51,35 @@ class EvaluationConfig:
     def scenes_at_once(self, runtime: Runtime) -> int:
         """How many scenes go through the model together."""
         return self.batch_size or (SCENES_AT_ONCE if runtime.device.type == "cuda" else 1)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to evaluate on, and where the results go.
+
+    Attributes:
+        scenes: a scene list (or anything that holds scenes).
+        view_index: which frames of each scene are context and target.
+        out: the output folder.
+        config: what is measured.
+        protocol: "reference" reports the scores under the reference's own precision, too.
+        counts: more view indices with the same targets and other numbers of context views.
+        pairs: scenes of which each two in a row were filmed along one path.
+        keep_going: leave out and list scenes that cannot be evaluated.
+        allow_outside: follow paths that leave a scene's folder.
+        overwrite: replace an earlier evaluation.
+    """
+
+    scenes: Path
+    view_index: Path
+    out: Path = Path()
+    config: EvaluationConfig = field(default_factory=EvaluationConfig)
+    protocol: ProtocolName = "default"
+    counts: tuple[Path, ...] = ()
+    pairs: Path | None = None
+    keep_going: bool = False
+    allow_outside: bool = False
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rayzer.errors import InputError
 from rayzer.evaluation.poses import PoseScores, pose_scores
 from rayzer.geometry.cameras import Cameras
 from rayzer.model.rayzer import RayZer
@@ -44,9 +45,14 @@ def re_estimated(model: RayZer, scene: SceneTokens, cameras: Cameras) -> list[Po
 
     Returns:
         figures of the re-estimated against the rendered cameras, one for each scene.
+
+    Raises:
+        InputError: if re-estimated cameras are not finite numbers.
     """
     asked = cameras.map(lambda value: value.roll(-1, 0))
     found = model.estimate_cameras(model.render(scene, asked).float())
+    if not found.world_from_camera.isfinite().all():
+        raise InputError("cameras estimated from its own pictures are not finite numbers; the weights are damaged")
     return [pose_scores(a.to("cpu"), b.to("cpu")) for a, b in zip(found, asked, strict=True)]
 
 

@@ -55,6 +55,14 @@ class Unit:
         number = f"{self.number:04d}"
         return number if self.kind == "scene" else f"{self.kind}-{number}"
 
+    @property
+    def title(self) -> str:
+        """What people know it by: "kitchen", "kitchen (3 context views)", "kitchen and hall (exact)"."""
+        names = " and ".join(scene.name for scene in self.scenes)
+        context, _ = self.scenes[0].counts
+        more = {"scene": "", "count": f" ({context} context views)"}
+        return names + more.get(self.kind, f" ({self.kind})")
+
 
 def in_batches(units: Sequence[Unit], size: int) -> list[list[Unit]]:
     """Consecutive units of one kind and equal numbers of views, at most `size` together; pairs alone."""

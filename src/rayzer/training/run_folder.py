@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
-import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from rayzer.errors import InputError
+from rayzer.files import exclusive
 from rayzer.model.weights import ModelConfig, kind_of
 from rayzer.training.distributed import World
 from rayzer.training.recipe import OPERATIONAL, TrainingConfig
@@ -44,25 +43,20 @@ def run_folder(config: TrainingConfig, world: World) -> Iterator[Path]:
         yield folder
         return
     existed = folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise InputError(f"training.output_dir = {folder}: cannot write there ({error.strerror})") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise InputError(f"training.output_dir = {folder}: another run is at work there; choose another") from None
-    except OSError:  # a file system without locks
-        pass
-    try:
-        yield folder
-    except InputError:  # what is refused at once leaves nothing behind
-        if not existed and not _has_begun(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    finally:
-        os.close(lock)
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(exclusive(folder / LOCK))
+        except BlockingIOError:
+            raise InputError(f"training.output_dir = {folder}: another run is at work there; choose another") from None
+        except OSError as error:
+            raise InputError(f"training.output_dir = {folder}: cannot write there ({error.strerror})") from None
+        try:
+            yield folder
+        except InputError:  # what is refused at once leaves nothing behind
+            if not existed and not _has_begun(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def _has_begun(folder: Path) -> bool:
