@@ -41,19 +41,16 @@ def index(tmp_path):
 
 def test_official_structure():
     index = read_view_index(RECORDINGS / "view_index.json")
-    selected = index.select([scene("scene_f", 10), scene("other", 10), scene("scene_a", 10)])
-    assert [chosen.name for chosen, _ in selected.scenes] == ["scene_f", "scene_a"]
-    split = selected.scenes[1][1]
+    split = index.split_of(scene("scene_a", 10))
     assert (split.context.tolist(), split.target.tolist()) == ([[0, 4, 7, 8]], [[1, 2]])
-    assert selected.note == "2 of 3 scenes have views; 1 not in it (other)"
+    assert index.split_of(scene("other", 10)) is None
 
 
-def test_null_and_absent_scenes_are_counted(index):
+def test_null_and_absent_scenes_have_no_views(index):
     entries = {"a": {"context": [0, 5], "target": [5]}, "b": None, "elsewhere": {"context": [900], "target": [1]}}
-    selected = read_view_index(index(entries)).select(scene(name) for name in "abcd")
-    assert (selected.null, selected.absent) == (("b",), ("c", "d"))
-    assert selected.note == "1 of 4 scenes have views; 1 null in the view index (b); 2 not in it (c, d)"
-    frames, positions = in_frame_order(selected.scenes[0][1])
+    found = [read_view_index(index(entries)).split_of(scene(name)) for name in "abc"]
+    assert found[1:] == [None, None]
+    frames, positions = in_frame_order(found[0])
     assert (frames.tolist(), positions.target.tolist()) == ([[0, 5, 5]], [[2]])
 
 
@@ -62,8 +59,6 @@ def test_null_and_absent_scenes_are_counted(index):
     [
         ({"a": {"context": [0, 120], "target": [1]}}, r"index\.json: a\.json: there is no frame 120; scene 'a' has"),
         ({"a": {"context": [0, 7], "target": [1]}}, r"frame 7 \(7\.png\) of scene 'a' is missing"),
-        ({"a": None}, r"index\.json: 0 of 1 scenes have views; 1 null .*another data set"),
-        ({}, "0 of 1 scenes have views; 1 not in it"),
         ({"a": {"context": [0, -1], "target": [1]}}, "a: context: must be a list"),
         ({"a": {"context": [0, 1.0], "target": [1]}}, "a: context"),
         ({"a": {"context": [0, True], "target": [1]}}, "a: context"),
@@ -78,7 +73,7 @@ def test_null_and_absent_scenes_are_counted(index):
 )
 def test_indices_that_cannot_be_used(index, content, named):
     with pytest.raises(InputError, match=named):
-        read_view_index(index(content)).select([scene("a", missing={7})])
+        read_view_index(index(content)).split_of(scene("a", missing={7}))
 
 
 def test_scenes_of_one_name_are_refused():

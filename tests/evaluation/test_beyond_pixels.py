@@ -98,6 +98,7 @@ def test_a_path_is_the_same_up_to_rounding_only():
     ("change", "message"),
     [
         (["--sweep", "other.json"], "neither within that of another index nor around it"),
+        (["--sweep", "five.json"], "each number of context views once"),
         (["--pairs", "rooms/scenes.txt"], "two in a row for each path"),
         (["--pairs", "odd.txt"], "were not filmed along one path"),
     ],

@@ -329,6 +329,7 @@ def test_scenes_without_cameras(tmp_path, run, words, results, copied):
     [
         (["evaluation.prob=true"], "did you mean"),
         (["evaluation.batch_size=-1"], "evaluation.batch_size = -1"),
+        (["evalution.probe=true"], 'did you mean "evaluation"'),
         (["--benchmark", "rooms_v1"], "give its folder with --data"),
         (["--pairs", "no.txt"], "no.txt"),
         (["--sweep", "no.json"], "no.json"),
@@ -368,3 +369,117 @@ def test_a_benchmark_that_is_not_there_says_how_to_get_it(tmp_path, run, words):
     code, _, err = run(*arguments, "--benchmark", "rooms_v1", "--data", tmp_path, "-o", tmp_path / "out")
     assert code == 2
     assert "rayzer data synthesize FOLDER --benchmark rooms-v1" in err
+
+
+def test_another_process_at_work_is_noticed(tmp_path, run, words):
+    from rayzer.files import exclusive
+
+    (tmp_path / "out").mkdir()
+    with exclusive(tmp_path / "out"):
+        code, _, err = run(*words(), "-o", tmp_path / "out")
+    assert code == 2
+    assert "another process is at work there" in err
+    assert run(*words(), "-o", tmp_path / "out")[0] == 0
+
+
+@pytest.mark.parametrize("change", ["picture", "camera", "sweep"])
+def test_nothing_that_changed_is_gone_on_with(tmp_path, run, words, copied, monkeypatch, change):
+    sweep = copied / "sweep.json"
+    fewer = {name: {**entry, "context": entry["context"][::3]} for name, entry in INDEX.items() if entry}
+    sweep.write_text(json.dumps(fewer))
+    arguments = [*words(scenes=copied / "scenes.txt"), "--sweep", sweep, "-o", tmp_path / "out"]
+    with monkeypatch.context() as patch:
+        interrupted(patch, 4)
+        assert run(*arguments)[0] == 130
+    if change == "picture":
+        picture = copied / "scenes/scene_a/images" / f"frame_{INDEX['scene_a']['target'][0]:05d}.png"
+        Image.new("RGB", Image.open(picture).size).save(picture)
+    elif change == "camera":
+        file = copied / "scenes/scene_a/opencv_cameras.json"
+        file.write_text(file.read_text().replace('"fx": ', '"fx": 1'))
+    else:
+        fewer = {name: {**entry, "context": entry["context"][:1]} for name, entry in INDEX.items() if entry}
+        sweep.write_text(json.dumps(fewer))
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert "unfinished work of another command" in err
+    assert "scenes_sha256" in err
+
+
+def test_a_wrong_size_is_found_before_the_checkpoint(tmp_path, run, words, copied):
+    file = copied / "scenes/scene_f/opencv_cameras.json"
+    content = json.loads(file.read_text())
+    for frame in content["frames"]:
+        frame |= {"w": 7, "h": 9}
+    file.write_text(json.dumps(content))
+    arguments = words(scenes=copied / "scenes.txt")
+    arguments[arguments.index("--checkpoint") + 1] = str(tmp_path / "no.pt")
+    code, _, err = run(*arguments, "-o", tmp_path / "out")
+    assert code == 2
+    assert "correct its size in the scene file" in err
+
+
+@pytest.mark.parametrize("inside", ["scenes", "."])
+def test_results_never_replace_their_input(tmp_path, run, words, copied, inside):
+    run(*words(), "-o", tmp_path / "other")
+    shutil.copy(tmp_path / "other/results.json", copied)
+    before = files_in(copied)
+    out = copied if inside == "scenes" else copied / "scenes" / ".."
+    code, _, err = run(*words(scenes=copied / "scenes.txt"), "-o", out, "--overwrite")
+    assert code == 2
+    assert "would replace the input" in err
+    assert files_in(copied) == before
+
+
+def test_old_results_go_before_their_pictures(tmp_path, run, words, monkeypatch):
+    """Killed while new results take the place of old ones, the folder holds no results with other pictures."""
+    from rayzer.data import scene_jobs
+
+    run(*words(), "-o", tmp_path / "out")
+    original = scene_jobs.move_entry
+
+    def killed(source, destination):
+        if destination == tmp_path / "out/scenes":
+            raise KeyboardInterrupt
+        original(source, destination)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scene_jobs, "move_entry", killed)
+        assert run(*words(), "-o", tmp_path / "out", "--overwrite")[0] == 130
+    assert not (tmp_path / "out/results.json").exists()
+    assert not (tmp_path / "out/index.html").exists()
+    assert run(*words(), "-o", tmp_path / "out", "--overwrite")[0] == 0
+    assert (tmp_path / "out/index.html").exists()
+
+
+def test_a_mistake_is_told_once(tmp_path, words, copied):
+    file = break_picture(copied)
+    codes, outputs = finish(start([*words(scenes=copied / "scenes.txt"), "-o", tmp_path / "out"], 2))
+    assert codes == [2, 2]
+    assert sum(output.count(str(file)) for output in outputs) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_negative_focal_lengths_of_a_bad_checkpoint(tmp_path, run, words, results):
+    state = torch.load(RECORDINGS / "rayzer_tiny.pt", weights_only=True)
+    state["model"]["pose_predictor.canonical_k_head.2.bias"] -= 3
+    torch.save(state, tmp_path / "negative.pt")
+    arguments = words()
+    arguments[arguments.index("--checkpoint") + 1] = str(tmp_path / "negative.pt")
+    code, _, err = run(*arguments, "-o", tmp_path / "out")
+    assert (code, err) == (0, "")
+    assert results(tmp_path / "out")["transfer"]["re_estimated"]["focal_error"] is None
+
+
+def test_an_index_of_other_data(tmp_path, run, words, copied):
+    (copied / "index.json").write_text(json.dumps({"elsewhere": INDEX["scene_a"], "scene_a": None}))
+    code, _, err = run(*words(index=copied / "index.json"), "-o", tmp_path / "out")
+    assert code == 2
+    assert f"{copied / 'index.json'}: has views for none of 3 scenes; is it the index of other data?" in err
+
+
+def test_the_command_line_knows_all_benchmarks():
+    from rayzer.cli.evaluate import BENCHMARKS as named
+    from rayzer.evaluation.presets import BENCHMARKS
+
+    assert tuple(BENCHMARKS) == named

@@ -246,8 +246,13 @@ def test_numbers_that_are_none_are_refused():
     broken[1, 0, 3] = math.nan
     with pytest.raises(ValueError, match="predicted cameras hold numbers that are not finite"):
         pose_scores(Cameras(broken, true.intrinsics), true)
-    with pytest.raises(ValueError, match="true focal lengths"):
-        pose_scores(true, Cameras(true.world_from_camera, 0 * true.intrinsics))
+
+
+def test_true_focal_lengths_that_are_none_judge_nothing():
+    true = random_cameras(3)
+    scores = pose_scores(true, Cameras(true.world_from_camera, 0 * true.intrinsics))
+    assert scores.focal_error is None
+    assert scores.rpa[5] == 1
 
 
 def test_the_mean_leaves_out_scenes_without_a_figure():

@@ -63,7 +63,7 @@ def evaluate(
       rayzer evaluate --checkpoint CKPT --benchmark rooms_v1 --data rooms-v1 -o results
       torchrun --nproc-per-node 8 -m rayzer evaluate ...
     What is measured: evaluation.controls, no_leak, transfer, probe (true or false),
-    batch_size, fly_throughs; LPIPS weights: evaluation.lpips_file.
+    batch_size, fly_throughs; LPIPS weights: lpips_file, lpips_linear_file.
     """
     from rayzer.evaluation.evaluate import Evaluation, check_output
     from rayzer.evaluation.plan import read_work

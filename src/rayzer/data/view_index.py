@@ -35,27 +35,6 @@ class ViewIndex:
     path: Path
     splits: Mapping[str, ViewSplit | None]
 
-    def select(self, scenes: Iterable[Scene]) -> IndexedScenes:
-        """The scenes that the index has views for, in their order. Entries without a scene are fine.
-
-        Raises:
-            InputError: naming scene and frame, if a frame does not exist or has no picture; if two scenes have
-                one name; if no scene is left.
-        """
-        kept: dict[str, tuple[Scene, ViewSplit]] = {}
-        null: list[str] = []
-        absent: list[str] = []
-        for scene in unique_names(scenes):
-            split = self.split_of(scene)
-            if split is not None:
-                kept[scene.name] = scene, split
-            else:
-                (null if scene.name in self.splits else absent).append(scene.name)
-        selected = IndexedScenes(tuple(kept.values()), tuple(null), tuple(absent))
-        if not kept:
-            raise InputError(f"{self.path}: {selected.note}; is it the view index of another data set?")
-        return selected
-
     def split_of(self, scene: Scene) -> ViewSplit | None:
         """The frames of a scene; None if it is null in the index or not in it.
 
@@ -73,29 +52,6 @@ class ViewIndex:
                 frame_of(scene, index)
             except InputError as error:
                 raise InputError(f"{self.path}: {error} (or correct this view index)") from None
-
-
-@dataclass(frozen=True)
-class IndexedScenes:
-    """The scenes of an evaluation, and which ones of the list are not part of it.
-
-    Attributes:
-        scenes: each with its frames as context and target (batch size 1).
-        null: names of scenes whose entry in the index is null.
-        absent: names of scenes without an entry.
-    """
-
-    scenes: tuple[tuple[Scene, ViewSplit], ...]
-    null: tuple[str, ...]
-    absent: tuple[str, ...]
-
-    @property
-    def note(self) -> str:
-        """One line that says how many scenes there are and how many are left out."""
-        total = len(self.scenes) + len(self.null) + len(self.absent)
-        left_out = [(self.null, "null in the view index"), (self.absent, "not in it")]
-        reasons = [f"{len(names)} {reason} ({_some(names)})" for names, reason in left_out if names]
-        return "; ".join([f"{len(self.scenes)} of {total} scenes have views", *reasons])
 
 
 def read_view_index(path: Path | str) -> ViewIndex:
@@ -273,7 +229,3 @@ def _frames(value: Any, where: str) -> list[int]:
 
 def _lists(split: ViewSplit | None) -> dict[str, list[int]] | None:
     return split and {"context": split.context[0].tolist(), "target": split.target[0].tolist()}
-
-
-def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

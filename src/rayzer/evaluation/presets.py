@@ -14,7 +14,6 @@ class Benchmark:
     """The files of a benchmark, by their paths in its folder.
 
     Attributes:
-        about: one line for lists of benchmarks.
         scenes: the scene list.
         view_index: which frames are context and target.
         how: what to do to have them.
@@ -22,7 +21,6 @@ class Benchmark:
         pairs: list of scenes of which each two in a row show one path.
     """
 
-    about: str
     scenes: str
     view_index: str
     how: str
@@ -46,7 +44,6 @@ class Benchmark:
 def _dl3dv(kind: str) -> Benchmark:
     index = f"rayzer_evaluation_index_dl3dv_{kind}.json"
     return Benchmark(
-        about=f"the 140 scenes of DL3DV-Benchmark, 16 context views and 8 {kind} targets, as published",
         scenes="scenes.txt",
         view_index=index,
         how="get DL3DV/DL3DV-Benchmark from the Hugging Face hub (its terms must be accepted), convert it with "
@@ -59,14 +56,12 @@ BENCHMARKS = {
     "dl3dv_even": _dl3dv("even"),
     "dl3dv_random": _dl3dv("random"),
     "re10k": Benchmark(
-        about="RealEstate10K, 2 context views and 3 targets, the index of pixelSplat and LVSM",
         scenes="scenes.txt",
         view_index="evaluation_index_re10k.json",
         how="list the test chunks or clips with `rayzer data index` as scenes.txt, and put evaluation_index_re10k.json "
         "of the LVSM repository's data folder beside it (clips that lost frames do not fit it)",
     ),
     "rooms_v1": Benchmark(
-        about="128 procedural rooms, 8 context views and 4 targets; 3 to 16 context views; 64 pairs with one path",
         scenes="span-0.50.txt",
         view_index="views-08.json",
         how="make it with `rayzer data synthesize FOLDER --benchmark rooms-v1`",

@@ -167,9 +167,10 @@ def test_generate(two_scenes, tmp_path, run):
     composed = two_scenes[0].compose()
     poses = np.stack([frame.world_from_camera for frame in scene.frames])
     np.testing.assert_allclose(poses, composed.world_from_camera.numpy(), atol=1e-12)
-    (selected,) = read_view_index(out / "views-08.json").select([scene]).scenes
-    assert selected[1].context.tolist() == [list(CONTEXTS[8])]
-    assert selected[1].target.tolist() == [list(TARGETS)]
+    split = read_view_index(out / "views-08.json").split_of(scene)
+    assert split is not None
+    assert split.context.tolist() == [list(CONTEXTS[8])]
+    assert split.target.tolist() == [list(TARGETS)]
     assert run("data", "synthesize", out, *options)[0] == 2
     (out / "benchmark.json").unlink()
     code, _, err = run("data", "synthesize", out, *options, "--overwrite")
