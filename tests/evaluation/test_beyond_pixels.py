@@ -154,3 +154,44 @@ def test_reference_precision_reaches_cameras_and_rays(rooms):
         rounded = pixel_rays(plain[0], 256, 256)[1]
     off_px = 1.25 * 256 * torch.linalg.cross(exact, rounded).norm(dim=-1).mean()
     assert 0.3 < off_px < 1.2  # measured on the reference: about 0.6 px
+
+
+def test_pictures_as_published_are_those_of_bfloat16(rooms):
+    """Near the usual ones, but not equal, and rounded; what is usual is as before afterwards."""
+    from rayzer import load_model
+    from rayzer.view_split import ViewSplit
+
+    model = load_model(rooms / "model")
+    measurer = Measurer(model, EvaluationConfig(), "reference", Runtime(torch.device("cpu"), False), Scorer(None))
+    images = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    split = ViewSplit(torch.tensor([CONTEXT]), torch.tensor([TARGET]))
+    batch = measurer._batch([Sample(images, torch.arange(8), split, "room")])
+    with torch.no_grad():
+        usual = measurer.render(batch, [None]).pictures
+        published = measurer.as_published(batch, [None])
+        assert torch.equal(measurer.render(batch, [None]).pictures, usual)
+    assert torch.equal(published, published.bfloat16().float())
+    assert 1e-4 < (published - usual).abs().max() < 0.05
+
+
+def test_a_cpu_says_that_it_has_no_published_precision(tmp_path, rooms, run, results):
+    assert run(*words(rooms, "--protocol", "reference"), "-o", tmp_path / "out")[0] == 0
+    found = results(tmp_path / "out")
+    assert found["protocol_reference"] is None
+    assert "GPU" in found["not_computed"]["protocol_reference"]
+    assert found["protocol"]["name"] == "reference"
+
+
+@pytest.mark.gpu
+def test_on_a_gpu(tmp_path, rooms, run, results):
+    """All sections, the published precision among them; near the CPU's."""
+    more = ["--sweep", rooms / "three.json", "--pairs", rooms / "pairs/scenes.txt", "--protocol", "reference"]
+    for device in ("cpu", "cuda"):
+        arguments = [device if word == "cpu" else word for word in words(rooms, *more)]
+        assert run(*arguments, "evaluation.fly_throughs=1", "-o", tmp_path / device)[0] == 0
+    cpu, gpu = results(tmp_path / "cpu"), results(tmp_path / "cuda")
+    assert gpu["versions"]["precision"] == "bfloat16"
+    for one, other in zip(cpu["scenes"], gpu["scenes"], strict=True):
+        assert one["psnr"] == pytest.approx(other["psnr"], abs=0.05)
+        assert one["controls"]["copy_nearest"] == pytest.approx(other["controls"]["copy_nearest"], abs=1e-4)
+        assert other["protocol_reference"]["psnr"] == pytest.approx(other["psnr"], abs=0.05)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -184,10 +183,14 @@ class Measurer:
             pictures["no_leak"] = self._no_leak(batch)
         parts = {name: self._scores(truth, picture) for name, picture in pictures.items()}
         if self.protocol == "reference" and self.runtime.device.type == "cuda":
-            with _reference_protocol():
-                rounded = self.render(batch, given).pictures.bfloat16().float()
-            parts["reference"] = self._scores(truth, rounded, self.scorer.half_precision())
+            parts["reference"] = self._scores(truth, self.as_published(batch, given), self.scorer.half_precision())
         return parts
+
+    def as_published(self, batch: Batch, given: Sequence[Cameras | None]) -> Tensor:
+        """Target pictures [b, t, 3, h, w] in bfloat16 throughout, cameras and rays too, as for published scores."""
+        half = replace(self, runtime=Runtime(self.runtime.device, bfloat16=True))
+        with reference_precision():
+            return half.render(batch, given).pictures.bfloat16().float()
 
     def _controls(self, batch: Batch, found: Rendered) -> dict[str, Tensor]:
         images, frames, split = batch.images, batch.frames, batch.split
@@ -233,12 +236,3 @@ class Measurer:
         flat = (scorer or self.scorer)(truth.flatten(0, 1), pictures.flatten(0, 1))
         views = truth.shape[1]
         return [flat[first : first + views] for first in range(0, len(flat), views)]
-
-
-@contextmanager
-def _reference_protocol():
-    """Bfloat16 autocast around everything, cameras and rays too, as the published scores were computed."""
-    with ExitStack() as stack:
-        stack.enter_context(reference_precision())
-        stack.enter_context(torch.autocast("cuda", torch.bfloat16))
-        yield
