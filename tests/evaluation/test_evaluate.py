@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -483,3 +484,19 @@ def test_the_command_line_knows_all_benchmarks():
     from rayzer.evaluation.presets import BENCHMARKS
 
     assert tuple(BENCHMARKS) == named
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "scenes", "title"),
+    [
+        ("weights/rayzer.pt", "rooms-v1/span-0.50.txt", "rayzer.pt on span-0.50"),
+        ("runs/smoke/checkpoints/step-00000024", "data/kitchens/scenes.txt", "smoke, step-00000024 on kitchens"),
+        ("hwjiang/RayZer", "scenes", "RayZer on here"),
+    ],
+)
+def test_titles(tmp_path, monkeypatch, checkpoint, scenes, title):
+    from rayzer.evaluation import evaluate
+
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert f"{evaluate._model_title(checkpoint)} on {evaluate._data_title(Path(scenes))}" == title

@@ -140,7 +140,7 @@ class Evaluation:
         }
         selected = self.work.selected
         return Facts(
-            title=f"{Path(self.checkpoint).name or self.checkpoint} on {request.scenes.stem}",
+            title=f"{_model_title(self.checkpoint)} on {_data_title(request.scenes)}",
             checkpoint={"path": self.checkpoint, **weights},
             protocol=protocol.as_json(),
             data=data,
@@ -238,6 +238,17 @@ class Evaluation:
         if not results["scene"]:
             raise InputError(failed[0]["error"])
         return Collected(results["scene"], failed, counts, results["re-estimated"], results["exact"], None)
+
+
+def _model_title(checkpoint: str) -> str:
+    """Such as "rayzer_dl3dv.pt"; of a training run "smoke, step-00000024"."""
+    path = Path(checkpoint).absolute()
+    return f"{path.parents[1].name}, {path.name}" if path.parent.name == "checkpoints" else path.name
+
+
+def _data_title(scenes: Path) -> str:
+    """Such as "span-0.50"; of a file that says nothing its folder's name."""
+    return scenes.absolute().parent.name if scenes.stem == "scenes" else scenes.stem
 
 
 def _is_done(staging: Staging, task: SceneTask) -> bool:
