@@ -233,7 +233,8 @@ def test_processes_share_the_scenes(tmp_path, run, words, results, size):
     assert [scene["name"] for scene in more["scenes"]] == NAMES
     assert close(one, more)
     assert "Open" in outputs[0]
-    assert not any(outputs[1:])
+    said = [line for output in outputs[1:] for line in output.splitlines()]
+    assert all(line.startswith("[Gloo]") for line in said), said  # what torch 2.10's network library prints
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from functools import partial
 
 import pytest
 import torch
@@ -102,13 +103,15 @@ def test_fast_inference_on_a_cpu_is_the_model(tiny_model, sample, kind, dtype):
         views = model.render(scene, cameras)
         if kind == "rayzer":
             found = model.estimate_cameras(images, torch.arange(5))
-    assert torch.equal(fast(images, split, *given).images, expected.images)
-    assert torch.equal(fast(images, split, *given).cameras.intrinsics, expected.cameras.intrinsics)
-    assert torch.equal(fast.reconstruct(images, cameras).tokens, scene.tokens)
-    assert torch.equal(fast.render(scene, cameras), views)
+    # Not bit for bit: how the weights of a copy lie in memory decides the order of some sums (seen with torch 2.10).
+    close = partial(assert_close, rtol=0, atol=1e-6)
+    close(fast(images, split, *given).images, expected.images)
+    close(fast(images, split, *given).cameras.intrinsics, expected.cameras.intrinsics)
+    close(fast.reconstruct(images, cameras).tokens, scene.tokens, atol=1e-5)
+    close(fast.render(scene, cameras), views)
     if kind == "rayzer":
         same = fast.estimate_cameras(images, torch.arange(5))
-        assert torch.equal(same.world_from_camera, found.world_from_camera)
+        close(same.world_from_camera, found.world_from_camera)
 
 
 def test_fast_inference_leaves_the_model_alone(tiny_model):
