@@ -47,7 +47,8 @@ def check_output(request: Request, work: Work | None = None, checkpoint: str = "
     if not Staging(out).is_moving:
         check_output_folder(out, request.overwrite)
     check_replaced(out, WRITES, own=WRITES if mentions(out / RESULTS, FORMAT) else ())
-    inputs = [request.scenes, request.view_index, *request.counts, Path(checkpoint)]
+    lists = [request.scenes, *([] if request.pairs is None else [request.pairs])]
+    inputs = [*lists, request.view_index, *request.counts, Path(checkpoint)]
     for scene in {id(scene): scene for unit in (work.units if work else ()) for scene in unit.scenes}.values():
         inputs += [scene.ref.path, *(frame.image for frame in scene.frames if isinstance(frame.image, Path))]
     replaced = [(out / name).resolve() for name in WRITES]

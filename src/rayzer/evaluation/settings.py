@@ -24,9 +24,9 @@ class EvaluationConfig:
         batch_size: scenes that go through the model together; 0 for one on a CPU and four on a GPU.
         controls: score what needs no scene (copying a photo) or spoils the input (another order of views).
         no_leak: score target cameras that the target pictures had no part in.
-        transfer: find a scene's cameras again from another scene's pictures along the same path.
+        transfer: use the cameras of one scene in another.
         probe: train a small network to read true poses from camera tokens; half of the scenes are for training.
-        fly_throughs: how many scenes get a video: the best, the worst, the median one, then others evenly.
+        fly_throughs: how many scenes get a video: evenly from the best to the worst score.
         lpips_file: torchvision's VGG-16, if it lies in none of the usual places.
         lpips_linear_file: the lpips package's channel weights, likewise.
 

@@ -103,8 +103,9 @@ def attempt(
     measurer: Measurer, batch: Sequence[Unit], samples: Sequence[list[Sample] | InputError]
 ) -> list[Finished | Failed]:
     """Measure what can be; where a batch cannot, each of its units is tried alone."""
-    failed = [Failed(unit, str(loaded)) for unit, loaded in zip(batch, samples, strict=True) if _is_error(loaded)]
-    good = [(unit, loaded) for unit, loaded in zip(batch, samples, strict=True) if not isinstance(loaded, InputError)]
+    pairs = list(zip(batch, samples, strict=True))
+    failed = [Failed(unit, str(loaded)) for unit, loaded in pairs if isinstance(loaded, InputError)]
+    good = [(unit, loaded) for unit, loaded in pairs if not isinstance(loaded, InputError)]
     if not good:
         return list(failed)
     try:
@@ -113,10 +114,6 @@ def attempt(
         if len(good) == 1:
             return [*failed, Failed(good[0][0], str(error))]
         return [*failed, *(result for unit, loaded in good for result in attempt(measurer, [unit], [loaded]))]
-
-
-def _is_error(loaded: object) -> bool:
-    return isinstance(loaded, InputError)
 
 
 def measure(measurer: Measurer, batch: Sequence[Unit], samples: Sequence[Sequence[Sample]]) -> list[Finished]:
