@@ -59,8 +59,8 @@ def test_compiled_bfloat16_is_as_near_to_float32_as_eager_bfloat16(tiny_model, s
 def marked(monkeypatch):
     """Stands in for the compiler, which takes long: remembers which blocks were run compiled."""
     ran = []
-    monkeypatch.setattr(acceleration, "_compiled", lambda block, *x: ran.append((block, "plain")) or block.update(*x))
-    monkeypatch.setattr(acceleration, "_tuned", lambda block, *x: ran.append((block, "tuned")) or block.update(*x))
+    monkeypatch.setattr(acceleration, "_compiled", lambda block, *x: ran.append((block, "plain")) or block.compute(*x))
+    monkeypatch.setattr(acceleration, "_tuned", lambda block, *x: ran.append((block, "tuned")) or block.compute(*x))
     monkeypatch.setattr(torch.nn.Module, "compile", lambda *_, **__: None)
     return ran
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from rayzer.model.rayzer import Prediction, RayZer
 from rayzer.model.recomputation import Recomputation
 from rayzer.model.scene_encoder import SceneTokens
 from rayzer.model.tokens import RayEmbedding
-from rayzer.model.transformer import Block
+from rayzer.model.transformer import BaseBlock
 from rayzer.view_split import ViewSplit
 
 MOST_GRAPHS = 256  # variants of the one function that all blocks share; PyTorch's own limit is 8
@@ -28,7 +29,7 @@ MOST_GRAPHS = 256  # variants of the one function that all blocks share; PyTorch
 def set_recomputation(model: nn.Module, mode: Recomputation) -> None:
     """Set what the backward pass of every block computes again; see `recomputed`."""
     for module in model.modules():
-        if isinstance(module, Block):
+        if isinstance(module, BaseBlock):
             module.recomputation = mode
 
 
@@ -46,28 +47,28 @@ def compile_blocks(model: RayZer | LVSM, tune: bool = False) -> None:
     for module in model.modules():
         if isinstance(module, RayEmbedding):
             module.compile(fullgraph=True, dynamic=False)
-        elif isinstance(module, Block):
+        elif isinstance(module, BaseBlock):
             module.run = _run_compiled
-    inner = [block for block in model.renderer.transformer.blocks if isinstance(block, Block)][1:-1]
+    inner = [block for block in model.renderer.transformer.blocks if isinstance(block, BaseBlock)][1:-1]
     for block in inner if tune else []:
         block.run = _run_tuned
 
 
 # Functions of a module, not bound to a block: copies of a model and its blocks keep calling their own weights.
-def _run_compiled(block: Block, *arguments) -> Tensor:
+def _run_compiled(block: BaseBlock, *arguments) -> Any:
     return _compiled(block, *arguments)
 
 
-def _run_tuned(block: Block, *arguments) -> Tensor:
+def _run_tuned(block: BaseBlock, *arguments) -> Any:
     return _tuned(block, *arguments)
 
 
-def _update(block: Block, *arguments) -> Tensor:
-    return block.update(*arguments)
+def _compute(block: BaseBlock, *arguments) -> Any:
+    return block.compute(*arguments)
 
 
-_compiled = torch.compile(_update, fullgraph=True, dynamic=False)
-_tuned = torch.compile(_update, fullgraph=True, dynamic=False, options={"coordinate_descent_tuning": True})
+_compiled = torch.compile(_compute, fullgraph=True, dynamic=False)
+_tuned = torch.compile(_compute, fullgraph=True, dynamic=False, options={"coordinate_descent_tuning": True})
 
 
 class FastInference:

@@ -28,6 +28,13 @@ class Projected(NamedTuple):
     value: Tensor
 
 
+class KeyValue(NamedTuple):
+    """Keys and values [b, heads, m, e] of tokens that others read."""
+
+    key: Tensor
+    value: Tensor
+
+
 def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Softmax attention of all queries to all keys, scaled by 1 / sqrt(e).
 
@@ -55,6 +62,20 @@ def shared_attention(own: Projected, shared: Projected) -> Tensor:
     """
     merge = attention_in_parts if _parts_are_faster(own, shared) else attention_of_all
     return merge(own, shared)
+
+
+def reading_attention(own: Projected, memory: KeyValue) -> Tensor:
+    """Attention of sequences to themselves and to what `t` of them read in common.
+
+    Args:
+        own: of [b * t] sequences.
+        memory: of [b].
+
+    Returns:
+        [b * t, heads, own queries, e].
+    """
+    times = len(own.key) // len(memory.key)
+    return attention(own.query, *(torch.cat([a, _repeat(b, times)], 2) for a, b in zip(own[1:], memory, strict=True)))
 
 
 def attention_of_all(own: Projected, shared: Projected) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rayzer.geometry.cameras import Cameras
 from rayzer.model.camera_estimator import CameraEstimator, CameraHead, CanonicalView, RotationCode
 from rayzer.model.checks import check_cameras, check_config, check_images, check_positions
-from rayzer.model.renderer import Renderer
+from rayzer.model.renderer import Renderer, RendererKind
 from rayzer.model.scene_encoder import SceneEncoder, SceneTokens, TokenFusion
 from rayzer.model.tokens import PatchEmbedding, PositionCode, RayEmbedding, mlp, token_code
 from rayzer.model.transformer import BlockInit, Transformer
@@ -38,6 +38,8 @@ class RayZerConfig:
         qk_norm: RMSNorm of queries and keys.
         position_code: "row_column", "reference" (its slip on non-square pictures), or "none".
         block_init: std of the blocks' Linears: 0.02 / sqrt(2 (i + 1)) ("depth"), 0.02 / sqrt(2 layers) ("stack"), 0.02.
+        renderer: "joint" as in the paper, or "one_way": the same weights, but the scene does not look at the rays of
+            the view that is rendered, which costs a twelfth once it is encoded; fine-tune weights for it.
     """
 
     image_height: int = 256
@@ -56,6 +58,7 @@ class RayZerConfig:
     qk_norm: bool = True
     position_code: PositionCode = "row_column"
     block_init: BlockInit = "depth"
+    renderer: RendererKind = "joint"
 
     def __post_init__(self) -> None:
         check_config(self)
@@ -100,7 +103,7 @@ class RayZer(nn.Module):
         self.ray_embedding = RayEmbedding(patch, d)
         self.fusion = TokenFusion(d)
         self.scene_encoder = SceneEncoder(config.scene_tokens, d, transformer(config.scene_layers))
-        self.renderer = Renderer(d, patch, transformer(config.renderer_layers))
+        self.renderer = Renderer(d, patch, transformer(config.renderer_layers), config.renderer)
 
     def forward(self, images: Tensor, split: ViewSplit) -> Prediction:
         """Predict the cameras of all views and render the target views from the context views.
@@ -163,7 +166,8 @@ class RayZer(nn.Module):
         # The scene sees the image tokens before the camera estimator: its outputs have seen the target pictures.
         height, width = images.shape[-2:]
         rays = self.ray_embedding(cameras, height, width)
-        return SceneTokens(self.scene_encoder(self.fusion(tokens, rays)), height, width)
+        scene = self.scene_encoder(self.fusion(tokens, rays))
+        return SceneTokens(scene, height, width, memory=self.renderer.memorize(scene))
 
     def _positions(self, images: Tensor, positions: Tensor | None = None) -> Tensor:
         """[b, v], or [1, v] where all samples share them: their code is then computed once."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
+from rayzer.geometry.cameras import Cameras
+from rayzer.model.attention import KeyValue
 from rayzer.model.transformer import Transformer
 
 
@@ -18,11 +21,22 @@ class SceneTokens:
     Attributes:
         tokens: [b, s, d].
         height, width: size in pixels of the pictures it was made from, and of those rendered from it.
+        cameras: [b, c] where the tokens are those of c views one after the other; None for learned latents.
+        memory: what every layer of a one-way renderer reads of the scene, computed once; empty where that is left to
+            the renderer.
     """
 
     tokens: Tensor
     height: int
     width: int
+    cameras: Cameras | None = None
+    memory: tuple[KeyValue, ...] = ()
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> SceneTokens:
+        """Apply one function to all tensors (move, cast)."""
+        cameras = None if self.cameras is None else self.cameras.map(function)
+        memory = tuple(KeyValue(function(layer.key), function(layer.value)) for layer in self.memory)
+        return replace(self, tokens=function(self.tokens), cameras=cameras, memory=memory)
 
 
 class TokenFusion(nn.Sequential):

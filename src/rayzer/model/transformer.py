@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rayzer.model.attention import Projected, attention, shared_attention
+from rayzer.model.attention import KeyValue, Projected, attention, reading_attention, shared_attention
 from rayzer.model.recomputation import Recomputation, recomputed
 
 BlockInit = Literal["depth", "stack", "plain"]
@@ -53,29 +53,56 @@ class Attention(nn.Module):
 
     def mix(self, own: Projected, shared: Projected | None = None) -> Tensor:
         """Attend, also to shared tokens if there are any, and merge the heads: [b, queries, width]."""
-        attended = attention(*own) if shared is None else shared_attention(own, shared)
+        return self.merge(attention(*own) if shared is None else shared_attention(own, shared))
+
+    def merge(self, attended: Tensor) -> Tensor:
+        """Results of all heads [b, heads, n, e] -> [b, n, width]."""
         return self.out(rearrange(attended, "b h n e -> b n (h e)"))
 
 
-class Block(nn.Module):
-    """Pre-norm block: `x += attention(LN(x)); x += mlp(LN(x))`.
+class BaseBlock(nn.Module):
+    """What all blocks have in common: how they are called, and what their backward pass computes again.
 
     Attributes:
         recomputation: what the backward pass computes again in train mode; the results are the same.
-        run: how `update` is called: as it is, or compiled (`rayzer.model.acceleration`).
+        run: how `compute` is called: as it is, or compiled (`rayzer.model.acceleration`).
     """
 
     recomputation: Recomputation = "all"
-    run: Callable[..., Tensor] = staticmethod(lambda block, *arguments: block.update(*arguments))
+    run: Callable[..., Any] = staticmethod(lambda block, method, *arguments: block.compute(method, *arguments))
+
+    def compute(self, method: str, *arguments) -> Any:
+        """What one of the block's methods gives, with activations kept or recomputed."""
+        function = getattr(self, method)
+        if self.training and torch.is_grad_enabled():
+            return recomputed(self.recomputation, function, *arguments)
+        return function(*arguments)
+
+
+class Stack(nn.Module):
+    """A stack of blocks.
+
+    Attributes:
+        blocks: what Muon is for, and what is sharded and compiled one by one.
+    """
+
+    blocks: nn.ModuleList
+
+
+def feed_forward(width: int) -> nn.Sequential:
+    """Linear - GELU - Linear, four times as wide in between."""
+    return nn.Sequential(nn.Linear(width, 4 * width, bias=False), nn.GELU(), nn.Linear(4 * width, width, bias=False))
+
+
+class Block(BaseBlock):
+    """Pre-norm block: `x += attention(LN(x)); x += mlp(LN(x))`."""
 
     def __init__(self, width: int, head_width: int, qk_norm: bool):
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=1e-5, bias=False)
         self.attention = Attention(width, head_width, qk_norm)
         self.norm2 = nn.LayerNorm(width, eps=1e-5, bias=False)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width, bias=False), nn.GELU(), nn.Linear(4 * width, width, bias=False)
-        )
+        self.mlp = feed_forward(width)
 
     def forward(self, x: Tensor, read: int | None = None, shared: Tensor | None = None) -> Tensor:
         """Update tokens.
@@ -89,13 +116,15 @@ class Block(nn.Module):
         Returns:
             [b, read or n + s, d].
         """
-        return self.run(self, x, read, shared)
+        return self.run(self, "_update", x, read, shared)
 
-    def update(self, x: Tensor, read: int | None, shared: Tensor | None) -> Tensor:
-        """What `forward` gives, with activations kept or recomputed."""
-        if self.training and torch.is_grad_enabled():
-            return recomputed(self.recomputation, self._update, x, read, shared)
-        return self._update(x, read, shared)
+    def memorize(self, x: Tensor) -> KeyValue:
+        """What other tokens read of tokens [b, s, d] before this block updates them, computed once for all readers."""
+        return self.run(self, "_memorize", x)
+
+    def reading(self, x: Tensor, memory: KeyValue) -> Tensor:
+        """Update tokens [b * t, n, d] that look at themselves and at the memory [b] of others, which do not see them."""
+        return self.run(self, "_reading", x, memory)
 
     def _update(self, x: Tensor, read: int | None, shared: Tensor | None) -> Tensor:
         own = x.shape[1]
@@ -108,8 +137,16 @@ class Block(nn.Module):
         x = x[:, :read] + self.attention.mix(*mixed)
         return x + self.mlp(self.norm2(x))
 
+    def _memorize(self, x: Tensor) -> KeyValue:
+        return KeyValue(*self.attention.project(self.norm1(x), 0)[1:])
 
-class Transformer(nn.Module):
+    def _reading(self, x: Tensor, memory: KeyValue) -> Tensor:
+        own = self.attention.project(self.norm1(x), x.shape[1])
+        x = x + self.attention.merge(reading_attention(own, memory))
+        return x + self.mlp(self.norm2(x))
+
+
+class Transformer(Stack):
     """A stack of blocks over one sequence."""
 
     def __init__(self, layers: int, width: int, head_width: int, qk_norm: bool, init: BlockInit):

@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from rayzer.data.parallel import available_cpus
 from rayzer.devices import choose_device
 from rayzer.errors import InputError, RunError
-from rayzer.model.transformer import Transformer
+from rayzer.model.transformer import Stack
 from rayzer.training.interruption import Interrupted
 from rayzer.training.recipe import ProcessConfig
 
@@ -185,7 +185,7 @@ def distribute(model: nn.Module, world: World, config: ProcessConfig) -> nn.Modu
         return DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)
     if world.size == 1:
         raise InputError("training.processes.sharding = fsdp needs several processes; start them with torchrun")
-    for stack in [module for module in model.modules() if isinstance(module, Transformer)]:
+    for stack in [module for module in model.modules() if isinstance(module, Stack)]:
         for block in stack.blocks:
             fully_shard(block)
     fully_shard(model)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from rayzer.errors import InputError
-from rayzer.model.transformer import Transformer
+from rayzer.model.transformer import Stack
 from rayzer.training.recipe import OptimizerConfig
 
 REMEMBERED = {torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"), torch.optim.Muon: ("momentum_buffer",)}
@@ -77,7 +77,7 @@ class Optimizer:
 
 def _matrices(model: nn.Module) -> set[nn.Parameter]:
     """The matrices of the transformers' blocks: what Muon is for (not embeddings, tokens and heads)."""
-    stacks = (module for module in model.modules() if isinstance(module, Transformer))
+    stacks = (module for module in model.modules() if isinstance(module, Stack))
     return {p for stack in stacks for p in stack.parameters() if p.ndim == 2 and p.requires_grad}
 
 
