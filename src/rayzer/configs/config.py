@@ -16,12 +16,9 @@ from rayzer.configs.presets import PRESETS, Config
 from rayzer.configs.reference import is_reference, translate
 from rayzer.errors import InputError
 from rayzer.files import exists
-from rayzer.model.lvsm import LVSMConfig
-from rayzer.model.rayzer import RayZerConfig
+from rayzer.model.weights import KINDS
 from rayzer.strict import build, leaves, nearest, unknown_key
 from rayzer.training.recipe import TrainingConfig
-
-MODEL_KINDS = {"rayzer": RayZerConfig, "lvsm": LVSMConfig}
 
 log = logging.getLogger("rayzer")
 
@@ -29,7 +26,7 @@ log = logging.getLogger("rayzer")
 def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     """Read a configuration.
 
-    A YAML file of ours has `preset: NAME` or `kind: rayzer | lvsm` to start from, then `model:` and `training:` with
+    A YAML file of ours has `preset: NAME` or `kind: rayzer | anyview | lvsm` to start from, then `model:` and `training:` with
     what differs. The reference implementation's YAML files are understood as they are.
 
     Args:
@@ -93,9 +90,9 @@ def _start(content: dict[str, Any], path: Path) -> Config:
             raise InputError(f"{path}: preset: {preset!r} is not one of {', '.join(PRESETS)}")
         return PRESETS[preset]()
     kind = content.pop("kind", "rayzer")
-    if not isinstance(kind, str) or kind not in MODEL_KINDS:
-        raise InputError(f"{path}: kind: {kind!r} is not one of {', '.join(MODEL_KINDS)}")
-    return Config(MODEL_KINDS[kind](), TrainingConfig())
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise InputError(f"{path}: kind: {kind!r} is not one of {', '.join(KINDS)}")
+    return Config(KINDS[kind][0](), TrainingConfig())
 
 
 def _merge(base: Config, changes: dict[str, Any], where: str) -> Config:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from rayzer.data.view_sampling import ViewConfig
+from rayzer.model.anyview import AnyViewConfig
 from rayzer.model.lvsm import LVSMConfig
 from rayzer.model.rayzer import RayZerConfig
 from rayzer.training.recipe import (
@@ -22,7 +23,7 @@ from rayzer.training.recipe import (
 class Config:
     """A model and how to train it."""
 
-    model: RayZerConfig | LVSMConfig
+    model: RayZerConfig | AnyViewConfig | LVSMConfig
     training: TrainingConfig
 
 

@@ -28,7 +28,7 @@ class Batch:
         frames: int64 [b, v] frame numbers in the scenes.
         split: context and target as positions among the `v` views.
         scenes: b names.
-        cameras: float32 [b, v], if the samples have them.
+        cameras: float32 [b, v], if any of the samples has them; not a number for samples that have none.
         problems: what was wrong with the data of these samples.
         replaced: how many of them stand in for samples that could not be made.
     """
@@ -86,9 +86,13 @@ def collate(samples: Sequence[Sample | InputError]) -> Batch | InputError:
 
 
 def _cameras(samples: Sequence[Sample]) -> Cameras | None:
-    """[b, v], if all samples have cameras."""
-    known = [sample.cameras.map(lambda value: value[None]) for sample in samples if sample.cameras is not None]
-    return Cameras.cat(known) if len(known) == len(samples) else None
+    """[b, v], if there are any."""
+    known = next((sample.cameras for sample in samples if sample.cameras is not None), None)
+    if known is None:
+        return None
+    none = known.map(lambda value: torch.full_like(value, torch.nan))
+    parts = [none if sample.cameras is None else sample.cameras for sample in samples]
+    return Cameras.cat([part.map(lambda value: value[None]) for part in parts])
 
 
 def _stacked(images: Sequence[Tensor]) -> Tensor:

@@ -24,7 +24,7 @@ from rayzer.evaluation.scoring import Scorer
 from rayzer.evaluation.settings import Protocol, Request
 from rayzer.evaluation.work import SCENES, TOKENS, Failed, attempt, decoded, in_batches
 from rayzer.files import check_output_folder, exclusive, exists, file_sha256, remove_entry
-from rayzer.model.rayzer import RayZer
+from rayzer.model.unposed import UnposedModel
 from rayzer.model.weights import Model, fingerprint, weights_file
 from rayzer.progress import progress_bar
 from rayzer.report.evaluation_page import write_evaluation_page
@@ -214,7 +214,7 @@ class Evaluation:
         found = self._collect(staging)
         scenes = fly_throughs(found.scenes, self.work.selected.scenes, model, self.runtime, staging.results, config)
         probe = None
-        if config.probe and isinstance(model, RayZer):
+        if config.probe and isinstance(model, UnposedModel):
             probe, reason = probe_section(staging.results, scenes, model, self.runtime)
             reasons |= {} if probe else {"probe": reason}
         found = replace(found, scenes=scenes, probe=probe)

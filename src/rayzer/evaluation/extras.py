@@ -20,7 +20,7 @@ from rayzer.evaluation.settings import EvaluationConfig
 from rayzer.evaluation.work import SCENES, TOKENS, WEBP_QUALITY
 from rayzer.geometry.cameras import Cameras
 from rayzer.geometry.trajectories import interpolate
-from rayzer.model.rayzer import RayZer
+from rayzer.model.unposed import UnposedModel
 from rayzer.model.weights import Model
 from rayzer.progress import progress_bar
 from rayzer.rendering.video import write_mp4
@@ -72,7 +72,7 @@ def _film(scene: EvaluationScene, model: Model, runtime: Runtime, folder: Path, 
     images = (sample.images.float() / 255)[None].to(runtime.device)
     split = sample.split.to(runtime.device)
     with runtime.autocast():
-        if isinstance(model, RayZer):
+        if isinstance(model, UnposedModel):
             cameras = model.estimate_cameras(images)
         else:
             cameras = normalised([sample.cameras], [scene.name]).to(runtime.device)
@@ -92,7 +92,7 @@ def _array(picture: Tensor) -> np.ndarray:
 
 
 def probe_section(
-    folder: Path, entries: Sequence[dict[str, Any]], model: RayZer, runtime: Runtime
+    folder: Path, entries: Sequence[dict[str, Any]], model: UnposedModel, runtime: Runtime
 ) -> tuple[dict[str, Any] | None, str]:
     """Train the pose probe on the first half of the scenes, score it on the others; or None and why not.
 

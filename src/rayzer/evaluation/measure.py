@@ -21,7 +21,7 @@ from rayzer.evaluation.settings import EvaluationConfig, ProtocolName
 from rayzer.geometry.alignment import align_cameras
 from rayzer.geometry.cameras import Cameras
 from rayzer.geometry.precision import reference_precision
-from rayzer.model.rayzer import RayZer
+from rayzer.model.unposed import UnposedModel
 from rayzer.model.scene_encoder import SceneTokens
 from rayzer.model.weights import Model
 
@@ -129,7 +129,7 @@ class Measurer:
     @torch.no_grad()
     def transferred(self, pair: Sequence[Sample]) -> dict[str, Scores]:
         """Scores of two scenes along one path, each with its "own" cameras and with those of the "other"."""
-        assert isinstance(self.model, RayZer)
+        assert isinstance(self.model, UnposedModel)
         batch = self._batch(pair)
         with self.runtime.autocast():
             pictures = transfer.exact(self.model, batch.images, batch.split)
@@ -140,7 +140,7 @@ class Measurer:
     @torch.no_grad()
     def re_estimated(self, pair: Sequence[Sample]) -> PoseScores:
         """Mean figures of `transfer.re_estimated` over two scenes."""
-        assert isinstance(self.model, RayZer)
+        assert isinstance(self.model, UnposedModel)
         batch = self._batch(pair)
         found = self.render(batch, [None, None])
         with self.runtime.autocast():
@@ -149,7 +149,7 @@ class Measurer:
     def render(self, batch: Batch, given: Sequence[Cameras | None]) -> Rendered:
         """Cameras, scenes and target pictures; `given` are the true cameras, which only LVSM may see."""
         with self.runtime.autocast():
-            if isinstance(self.model, RayZer):
+            if isinstance(self.model, UnposedModel):
                 cameras = self.model.estimate_cameras(batch.images)
             else:
                 cameras = normalised(given, batch.scenes).to(self.runtime.device)
@@ -179,7 +179,7 @@ class Measurer:
         pictures: dict[str, Tensor] = {}
         if self.config.controls:
             pictures |= self._controls(batch, found)
-        if self.config.no_leak and isinstance(self.model, RayZer):
+        if self.config.no_leak and isinstance(self.model, UnposedModel):
             pictures["no_leak"] = self._no_leak(batch)
         parts = {name: self._scores(truth, picture) for name, picture in pictures.items()}
         if self.protocol == "reference" and self.runtime.device.type == "cuda":
@@ -201,7 +201,7 @@ class Measurer:
         with self.runtime.autocast():
             camera = controls.middle_camera(found.cameras, frames, split)
             pictures["constant_camera"] = self.model.render(found.scene, camera).float()
-            if isinstance(self.model, RayZer):
+            if isinstance(self.model, UnposedModel):
                 views = images.shape[1]
                 orders = {"shuffled_order": controls.shuffled(views), "reversed_order": torch.arange(views).flip(0)}
                 for name, order in orders.items():
@@ -210,14 +210,14 @@ class Measurer:
         return pictures
 
     def _no_leak(self, batch: Batch) -> Tensor:
-        assert isinstance(self.model, RayZer)
+        assert isinstance(self.model, UnposedModel)
         with self.runtime.autocast():
             cameras = self.model.estimate_cameras(without_targets(batch.images, batch.frames, batch.split))
             target = between_neighbours(cameras, batch.frames, batch.split)
             return self._from_cameras(batch, cameras, target).pictures
 
     def _tokens(self, batch: Batch) -> list[Tensor] | None:
-        if not (self.config.probe and isinstance(self.model, RayZer)):
+        if not (self.config.probe and isinstance(self.model, UnposedModel)):
             return None
         with self.runtime.autocast():
             return list(self.model.camera_tokens(batch.images).float().cpu())

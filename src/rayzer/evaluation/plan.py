@@ -28,7 +28,7 @@ from rayzer.evaluation.settings import Request
 from rayzer.evaluation.transfer import same_path
 from rayzer.evaluation.work import Unit
 from rayzer.geometry.cameras import Cameras
-from rayzer.model.rayzer import RayZerConfig
+from rayzer.model.lvsm import LVSMConfig
 from rayzer.model.weights import Model, ModelConfig
 from rayzer.progress import progress_bar
 
@@ -67,7 +67,7 @@ def read_work(request: Request, model: ModelConfig, share: Share) -> Work:
         selected = select_scenes(refs, index, request.keep_going, request.allow_outside, advance)
     units = [Unit("scene", number, (scene,)) for number, scene in enumerate(selected.scenes)]
     units += counts_of(request.counts, selected, request.allow_outside)
-    if isinstance(model, RayZerConfig) and request.config.transfer:
+    if not isinstance(model, LVSMConfig) and request.config.transfer:
         units += re_estimated_pairs(selected.scenes)
         if request.pairs is not None:
             units += pairs_of(request.pairs, index, request.allow_outside)

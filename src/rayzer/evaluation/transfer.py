@@ -12,12 +12,12 @@ from torch import Tensor
 from rayzer.errors import InputError
 from rayzer.evaluation.poses import PoseScores, pose_scores
 from rayzer.geometry.cameras import Cameras
-from rayzer.model.rayzer import RayZer
+from rayzer.model.unposed import UnposedModel
 from rayzer.model.scene_encoder import SceneTokens
 from rayzer.view_split import ViewSplit
 
 
-def exact(model: RayZer, images: Tensor, split: ViewSplit) -> tuple[Tensor, Tensor]:
+def exact(model: UnposedModel, images: Tensor, split: ViewSplit) -> tuple[Tensor, Tensor]:
     """Render each of two scenes, filmed along one path, with its own cameras and with those of the other.
 
     Scene B with A's cameras: `reconstruct(B's context images, A's context cameras)`, `render(A's target cameras)`.
@@ -34,7 +34,7 @@ def exact(model: RayZer, images: Tensor, split: ViewSplit) -> tuple[Tensor, Tens
     return own, other
 
 
-def re_estimated(model: RayZer, scene: SceneTokens, cameras: Cameras) -> list[PoseScores]:
+def re_estimated(model: UnposedModel, scene: SceneTokens, cameras: Cameras) -> list[PoseScores]:
     """Show each scene of a batch from the cameras of the next one, and estimate cameras from those pictures.
 
     Both sets of cameras come from the model itself: agreement says that they carry over, not that they are right.
@@ -66,6 +66,6 @@ def same_path(first: Cameras, second: Cameras, tolerance: float = 1e-3) -> bool:
     return bool(torch.maximum(apart, turned) < tolerance)
 
 
-def _rendered(model: RayZer, images: Tensor, cameras: Cameras, split: ViewSplit) -> Tensor:
+def _rendered(model: UnposedModel, images: Tensor, cameras: Cameras, split: ViewSplit) -> Tensor:
     scene = model.reconstruct(split.context_of(images), split.context_of(cameras), split.context)
     return model.render(scene, split.target_of(cameras)).float()

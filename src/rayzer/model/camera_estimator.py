@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Literal
 
 import torch
@@ -36,21 +37,32 @@ def _identity(rotation: RotationCode, device: torch.device) -> Tensor:
 
 
 class CameraHead(nn.Module):
-    """Camera tokens -> cameras relative to the canonical view, in float32 outside autocast."""
+    """Camera tokens -> cameras relative to the canonical view, in float32 outside autocast.
 
-    def __init__(self, width: int, canonical: CanonicalView, rotation: RotationCode):
+    Args:
+        focal_range: what focal lengths are bounded to; None for no bounds.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        canonical: CanonicalView,
+        rotation: RotationCode,
+        focal_range: tuple[float, float] | None = None,
+    ):
         super().__init__()
         self.canonical: CanonicalView = canonical
         self.rotation = rotation
+        self.focal_range = focal_range
         self.relative_pose = mlp(2 * width, width, len(IDENTITY[rotation]) + 3, HEAD_STD)
         self.focal = mlp(width, width, 1, HEAD_STD)
 
     @outside_autocast
-    def forward(self, tokens: Tensor) -> Cameras:
-        """Camera tokens [b, v, d] -> cameras [b, v]; the canonical view is exactly the identity."""
+    def forward(self, tokens: Tensor, canonical: int | None = None) -> Cameras:
+        """Camera tokens [b, v, d] -> cameras [b, v]; the canonical view (its own if None) is exactly the identity."""
         tokens = tokens.float()
         v = tokens.shape[1]
-        canonical = canonical_index(v, self.canonical)
+        canonical = canonical_index(v, self.canonical) if canonical is None else canonical
         reference = tokens[:, canonical : canonical + 1]
         pose = self.relative_pose(torch.cat([reference.expand_as(tokens), tokens], -1))
         rotation = ROTATION_FROM[self.rotation](pose[..., :-3] + _identity(self.rotation, pose.device))
@@ -58,8 +70,16 @@ class CameraHead(nn.Module):
         is_canonical = torch.arange(v, device=pose.device) == canonical
         eye = torch.eye(4, device=pose.device)
         world_from_camera = torch.where(is_canonical[:, None, None], eye, world_from_camera)
-        focal = (self.focal(reference) + MEAN_FOCAL).float().expand(-1, v, 2)
+        focal = self._bounded(self.focal(reference)).float().expand(-1, v, 2)
         return Cameras(world_from_camera, torch.cat([focal, torch.full_like(focal, 0.5)], -1))
+
+    def _bounded(self, change: Tensor) -> Tensor:
+        """Focal lengths; no change gives `MEAN_FOCAL`."""
+        if self.focal_range is None:
+            return change + MEAN_FOCAL
+        low, high = self.focal_range
+        share = (MEAN_FOCAL - low) / (high - low)
+        return low + (high - low) * torch.sigmoid(change + math.log(share / (1 - share)))
 
 
 class CameraEstimator(nn.Module):

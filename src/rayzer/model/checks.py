@@ -11,6 +11,7 @@ from rayzer.errors import InputError
 from rayzer.geometry.cameras import Cameras
 
 if TYPE_CHECKING:
+    from rayzer.model.anyview import AnyViewConfig
     from rayzer.model.lvsm import LVSMConfig
     from rayzer.model.rayzer import RayZerConfig
 
@@ -50,7 +51,7 @@ def check_positions(positions: Tensor, images: Tensor) -> None:
         )
 
 
-def check_config(config: RayZerConfig | LVSMConfig) -> None:
+def check_config(config: RayZerConfig | AnyViewConfig | LVSMConfig) -> None:
     """Raise InputError unless a model can be built from the numbers of its configuration."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)

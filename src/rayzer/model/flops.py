@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
+from rayzer.model.anyview import AnyViewConfig
 from rayzer.model.camera_estimator import IDENTITY
 from rayzer.model.lvsm import LVSMConfig
 from rayzer.model.rayzer import RayZerConfig
@@ -60,11 +61,13 @@ class ModelFlops:
 
 
 def model_flops(
-    config: RayZerConfig | LVSMConfig, context_views: int | None = None, target_views: int | None = None
+    config: RayZerConfig | AnyViewConfig | LVSMConfig, context_views: int | None = None, target_views: int | None = None
 ) -> ModelFlops:
     """Operations of one scene of pictures of the configured size; numbers of views as configured if not given."""
     c = config.context_views if context_views is None else context_views
     t = config.target_views if target_views is None else target_views
+    if isinstance(config, AnyViewConfig):
+        return _anyview(config, c, t)
     d, s, n = config.width, config.scene_tokens, _patches(config)
     if isinstance(config, RayZerConfig):
         cameras = _cameras(config, c + t)
@@ -76,12 +79,39 @@ def model_flops(
             scene += _transformer(config.encoder_layers, s + c * n, d)
         else:
             s = c * n
-    rendering = _patch_linear(config, t, 6 + 3) + t * _transformer(config.renderer_layers, n + s, d)
+    rendering = _patch_linear(config, t, 6 + 3)
+    if isinstance(config, RayZerConfig) and config.renderer == "one_way":
+        scene += _memory(config.renderer_layers, s, d) + _transformer(config.renderer_layers - 1, s, d)
+        rendering += t * config.renderer_layers * (2 * n * 12 * d * d + 4 * n * (n + s) * d)
+    else:
+        rendering += t * _transformer(config.renderer_layers, n + s, d)
     return ModelFlops(cameras, scene, rendering)
 
 
+def _anyview(config: AnyViewConfig, c: int, t: int) -> ModelFlops:
+    d, n, v, layers = config.width, _patches(config), c + t, config.renderer_layers
+    coded = config.order_code != "none"
+    cameras = _patch_linear(config, v, 3) + coded * v * 4 * d * d + _head(config, v)
+    cameras += _views(config.camera_layers, v, n + 1, d)
+    scene = _patch_linear(config, c, 3 + 6) + _views(config.scene_layers, c, n, d) + _memory(layers, c * n, d)
+    rendering = _patch_linear(config, t, 6 + 3)
+    rendering += t * layers * (2 * n * 14 * d * d + 4 * n * n * d + 4 * n * c * n * d)  # 4 to itself, 2 to read, 8
+    return ModelFlops(cameras, scene, rendering)
+
+
+def _views(layers: int, views: int, tokens: int, d: int) -> float:
+    """Blocks within and across views in turns."""
+    across = layers // 2
+    return (layers - across) * views * _transformer(1, tokens, d) + across * _transformer(1, views * tokens, d)
+
+
+def _memory(layers: int, tokens: int, d: int) -> float:
+    """Keys and values that others read."""
+    return layers * 2 * tokens * 2 * d * d
+
+
 def training_flops(
-    config: RayZerConfig | LVSMConfig,
+    config: RayZerConfig | AnyViewConfig | LVSMConfig,
     context_views: int | None = None,
     target_views: int | None = None,
     perceptual: bool = False,
@@ -115,17 +145,21 @@ def _cameras(config: RayZerConfig, views: int) -> float:
     tokens = _patch_linear(config, views, 3)
     if config.position_code != "none":
         tokens += 2 * (views * n + views) * 2 * d * d  # of places, and of the views' indices
-    head = 2 * views * (2 * d * d + d * (len(IDENTITY[config.rotation]) + 3)) + 2 * (d * d + d)
-    return tokens + _transformer(config.camera_layers, views + views * n, d) + head
+    return tokens + _transformer(config.camera_layers, views + views * n, d) + _head(config, views)
+
+
+def _head(config: RayZerConfig | AnyViewConfig, views: int) -> float:
+    d = config.width
+    return 2 * views * (2 * d * d + d * (len(IDENTITY[config.rotation]) + 3)) + 2 * (d * d + d)
 
 
 def _transformer(layers: int, tokens: int, d: int) -> float:
     return layers * (2 * tokens * 12 * d * d + 4 * tokens * tokens * d)
 
 
-def _patch_linear(config: RayZerConfig | LVSMConfig, views: int, channels: int) -> float:
+def _patch_linear(config: RayZerConfig | AnyViewConfig | LVSMConfig, views: int, channels: int) -> float:
     return 2 * views * _patches(config) * channels * config.patch_size**2 * config.width
 
 
-def _patches(config: RayZerConfig | LVSMConfig) -> int:
+def _patches(config: RayZerConfig | AnyViewConfig | LVSMConfig) -> int:
     return (config.image_height // config.patch_size) * (config.image_width // config.patch_size)

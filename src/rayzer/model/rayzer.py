@@ -17,6 +17,7 @@ from rayzer.model.renderer import Renderer, RendererKind
 from rayzer.model.scene_encoder import SceneEncoder, SceneTokens, TokenFusion
 from rayzer.model.tokens import PatchEmbedding, PositionCode, RayEmbedding, mlp, token_code
 from rayzer.model.transformer import BlockInit, Transformer
+from rayzer.model.unposed import UnposedModel
 from rayzer.view_split import ViewSplit
 
 
@@ -77,11 +78,10 @@ class Prediction:
     cameras: Cameras
 
 
-class RayZer(nn.Module):
+class RayZer(UnposedModel):
     """Self-supervised large view synthesis model: pictures in; cameras, a latent scene and new pictures out."""
 
-    estimates_cameras = True
-    cameras_are_geometric = False  # the learned cameras serve the renderer; they need not be the true ones
+    takes_any_views = False  # its code of positions has seen as many as it was trained on
 
     def __init__(self, config: RayZerConfig):
         super().__init__()

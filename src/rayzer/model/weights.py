@@ -21,26 +21,31 @@ from torch import Tensor
 
 from rayzer.errors import InputError
 from rayzer.files import exists, file_sha256, output_file, output_folder, read_tensors, save_tensors
+from rayzer.model.anyview import AnyViewConfig, AnyViewRayZer
 from rayzer.model.lvsm import LVSM, LVSMConfig
 from rayzer.model.manifest import MANIFEST, read_manifest
 from rayzer.model.rayzer import RayZer, RayZerConfig
 from rayzer.model.reference_names import from_reference, reference_name_of, to_reference
 from rayzer.strict import build
 
-ModelConfig = RayZerConfig | LVSMConfig
-Model = RayZer | LVSM
+ModelConfig = RayZerConfig | AnyViewConfig | LVSMConfig
+Model = RayZer | AnyViewRayZer | LVSM
 
-KINDS: dict[str, tuple[type, type]] = {"rayzer": (RayZerConfig, RayZer), "lvsm": (LVSMConfig, LVSM)}
+KINDS: dict[str, tuple[type, type]] = {
+    "rayzer": (RayZerConfig, RayZer),
+    "anyview": (AnyViewConfig, AnyViewRayZer),
+    "lvsm": (LVSMConfig, LVSM),
+}
 CONFIG, WEIGHTS, CHECKSUMS = "config.json", "model.safetensors", "SHA256SUMS"
 AVERAGE = "ema.safetensors"  # in the checkpoints of a training run
 FORMAT_VERSION = 1
-FREE_KEYS = {"image_height", "image_width", "context_views", "target_views", "block_init"}  # weights fit all the same
+FREE_KEYS = {"image_height", "image_width", "context_views", "target_views", "block_init", "renderer"}  # weights fit all the same
 
 log = logging.getLogger("rayzer")
 
 
 def kind_of(config: ModelConfig) -> str:
-    """The name of a configuration's model in files: "rayzer" or "lvsm"."""
+    """The name of a configuration's model in files: "rayzer", "anyview" or "lvsm"."""
     return next(kind for kind, (config_class, _) in KINDS.items() if isinstance(config, config_class))
 
 
@@ -206,7 +211,7 @@ def read_config(path: Path) -> ModelConfig:
 
 def resolve_config(config: str | Path | ModelConfig) -> ModelConfig:
     """The model part of a preset's name, a YAML file (ours or the reference's), or a configuration itself."""
-    if isinstance(config, (RayZerConfig, LVSMConfig)):
+    if isinstance(config, ModelConfig):
         return config
     from rayzer.configs import load_config
 

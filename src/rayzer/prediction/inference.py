@@ -8,7 +8,7 @@ from torch import Tensor
 from rayzer.devices import Runtime
 from rayzer.errors import InputError
 from rayzer.geometry.cameras import Cameras, normalize_poses
-from rayzer.model.rayzer import RayZer
+from rayzer.model.unposed import UnposedModel
 from rayzer.model.scene_encoder import SceneTokens
 from rayzer.model.weights import Model
 from rayzer.progress import Advance
@@ -34,7 +34,7 @@ def encode(
     images = images[None].to(runtime.device)
     positions = torch.tensor([context], device=runtime.device)
     with runtime.autocast():
-        if isinstance(model, RayZer):
+        if isinstance(model, UnposedModel):
             cameras = model.estimate_cameras(images)
         else:
             cameras = _normalised(given).to(runtime.device)[None]

@@ -19,7 +19,7 @@ from rayzer.report.prediction_page import FlyThrough, PredictionPage, View, writ
 if TYPE_CHECKING:
     from rayzer.prediction.predict import Checkpoint
 
-MODEL_NAMES = {"rayzer": "RayZer", "lvsm": "LVSM"}
+MODEL_NAMES = {"rayzer": "RayZer", "anyview": "AnyViewRayZer", "lvsm": "LVSM"}
 DOWNLOADS = (
     Download("cameras.json", "cameras.json", "Cameras of all views, with the convention spelled out"),
     Download("transforms.json", "transforms.json", "The same for nerfstudio, for the processed photos"),

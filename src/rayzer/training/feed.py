@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain, islice
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
@@ -22,9 +23,10 @@ from rayzer.data.mixture import Mixture
 from rayzer.data.room_samples import TRAINING_SEEDS, RoomSamples
 from rayzer.data.view_sampling import ViewSampler
 from rayzer.errors import InputError, RunError
-from rayzer.model.weights import ModelConfig, kind_of
+from rayzer.model.lvsm import LVSMConfig
+from rayzer.model.weights import ModelConfig
 from rayzer.training.distributed import World
-from rayzer.training.recipe import DataConfig, TrainingConfig
+from rayzer.training.recipe import DataConfig, SourceConfig, TrainingConfig
 
 RESTARTS = 3  # in a row without a single batch
 
@@ -38,30 +40,49 @@ def training_samples(model: ModelConfig, config: TrainingConfig, steps: range) -
         InputError: if there are no scenes or they cannot be used; the message names key or scene.
     """
     views = ViewSampler(config.views, model.context_views, model.target_views)
-    parts: list[tuple[Sampled, float]] = []
-    if config.data.rooms < 1:
-        scenes = scene_samples(model, config.data, config.data.scenes, views, "training.data.scenes")
-        check_scenes(scenes, steps, config.data.allowed_bad_share)
-        parts.append((scenes, 1 - config.data.rooms))
-    if config.data.rooms > 0:
-        parts.append((room_samples(model, views, camera_use(model), TRAINING_SEEDS), config.data.rooms))
+    parts = [(_source(source, model, config, views, steps), source.weight) for source in sources_of(config)]
     return SampleStream(parts[0][0] if len(parts) == 1 else Mixture(parts), views, config.seed, config.batch_size)
 
 
-def scene_samples(model: ModelConfig, config: DataConfig, path: str, views: ViewSampler, key: str) -> SceneSamples:
-    """Samples of the scenes at a path that is given as `key`.
+def sources_of(config: TrainingConfig) -> tuple[SourceConfig, ...]:
+    """Where samples come from; procedural rooms, whose cameras are known, anchor those of the model."""
+    data = config.data
+    if data.mix:
+        return data.mix
+    scenes = SourceConfig(data.scenes, data.format, 1 - data.rooms) if data.rooms < 1 else None
+    rooms = SourceConfig(weight=data.rooms, anchored=True) if data.rooms > 0 else None
+    if scenes is not None and not data.scenes:
+        raise InputError(
+            "training.data.scenes is empty: name a scene list or a folder of scenes, or train on procedural rooms with "
+            "training.data.rooms=1"
+        )
+    return tuple(source for source in (scenes, rooms) if source is not None)
+
+
+def _source(
+    source: SourceConfig, model: ModelConfig, config: TrainingConfig, views: ViewSampler, steps: range
+) -> Sampled:
+    """Samples of one source; some of its scenes are looked at."""
+    is_read = source.anchored and config.cameras.anchor > 0 and camera_use(model) == "none"
+    cameras = "stored" if is_read else camera_use(model)
+    if not source.scenes:
+        return room_samples(model, views, cameras, TRAINING_SEEDS)
+    scenes = scene_samples(model, replace(config.data, format=source.format), source.scenes, views, cameras)
+    check_scenes(scenes, steps, config.data.allowed_bad_share)
+    return scenes
+
+
+def scene_samples(
+    model: ModelConfig, config: DataConfig, path: str, views: ViewSampler, cameras: CameraUse
+) -> SceneSamples:
+    """Samples of the scenes at a path.
 
     Raises:
         InputError: if there are none.
     """
-    if not path:
-        raise InputError(
-            f"{key} is empty: name a scene list or a folder of scenes, or train on procedural rooms with "
-            "training.data.rooms=1"
-        )
     fit = Preprocessing(min(model.image_height, model.image_width), model.patch_size, config.square_crop).fit
     refs = search_scenes(Path(path).expanduser(), config.format)
-    return SceneSamples(refs, views, fit, camera_use(model), config.allow_outside)
+    return SceneSamples(refs, views, fit, cameras, config.allow_outside)
 
 
 def room_samples(model: ModelConfig, views: ViewSampler, cameras: CameraUse, seeds: range) -> RoomSamples:
@@ -78,8 +99,8 @@ def room_samples(model: ModelConfig, views: ViewSampler, cameras: CameraUse, see
 
 
 def camera_use(model: ModelConfig) -> CameraUse:
-    """RayZer is trained on pictures alone; LVSM takes normalised cameras."""
-    return "none" if kind_of(model) == "rayzer" else "normalized"
+    """LVSM takes normalised cameras; the others are trained on pictures alone (but for anchored sources)."""
+    return "normalized" if isinstance(model, LVSMConfig) else "none"
 
 
 class Feed:

@@ -10,6 +10,7 @@ from rayzer.data.bad_data import ALLOWED_SHARE
 from rayzer.data.view_sampling import ViewConfig
 from rayzer.errors import InputError
 from rayzer.model.recomputation import Recomputation
+from rayzer.strict import build
 
 OptimizerKind = Literal["adamw", "muon"]
 Schedule = Literal["cosine", "wsd"]
@@ -100,6 +101,56 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
+class SourceConfig:
+    """One of several sources of training samples.
+
+    Attributes:
+        scenes: a scene list, a folder of scenes, or one scene; empty for procedural rooms, made as they are needed.
+        format: read them as this format; empty to recognise it.
+        weight: its share of the samples, relative to the other sources'.
+        anchored: their true cameras anchor the model's (`training.cameras.anchor`); else they are not even read.
+    """
+
+    scenes: str = ""
+    format: str = ""
+    weight: float = 1.0
+    anchored: bool = False
+
+    def __post_init__(self) -> None:
+        _require("data.mix: weight", self.weight, 0 < self.weight < math.inf, "a finite number above 0")
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """How an `AnyViewRayZer` learns cameras.
+
+    Attributes:
+        anchor: weight of the difference between predicted and true cameras, on samples of sources that are `anchored`;
+            0 to learn from pictures alone.
+        any_canonical: a random view defines the world frame of each micro-batch, not the configured one.
+        drop_order: share of micro-batches whose views have no positions (for models with a code of relative order).
+        colour: how far the estimator's pictures are lightened, tinted and shifted, of each view for itself; 0 for not
+            at all, 1 for strongly. The renderer sees them as they are, so that cameras cannot carry colours.
+        blur: share of the estimator's pictures that are blurred.
+        patch_drop: share of the patches of the estimator's pictures that are greyed out.
+    """
+
+    anchor: float = 0.0
+    any_canonical: bool = False
+    drop_order: float = 0.5
+    colour: float = 0.0
+    blur: float = 0.0
+    patch_drop: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("anchor", "colour"):
+            value = getattr(self, name)
+            _require(f"cameras.{name}", value, 0 <= value < math.inf, "a finite number of at least 0")
+        for name in ("drop_order", "blur", "patch_drop"):
+            _require(f"cameras.{name}", getattr(self, name), 0 <= getattr(self, name) <= 1, "from 0 to 1")
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Where training samples come from.
 
@@ -107,6 +158,7 @@ class DataConfig:
         scenes: a scene list, a folder of scenes, or one scene.
         format: read them as this format; empty to recognise it.
         rooms: share of the samples that are procedural rooms, from 0 to 1; with 1, `scenes` is not needed.
+        mix: several sources, each with its weight, in place of `scenes` and `rooms`.
         workers: processes that decode, for each training process.
         square_crop: cut pictures to squares, as the reference does.
         allow_outside: follow paths that leave a scene's folder.
@@ -117,6 +169,7 @@ class DataConfig:
     scenes: str = ""
     format: str = ""
     rooms: float = 0.0
+    mix: tuple[SourceConfig, ...] = ()
     workers: int = 4
     square_crop: bool = True
     allow_outside: bool = False
@@ -124,6 +177,10 @@ class DataConfig:
     timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
+        parts = (build(SourceConfig, part, "training.data", "mix") if isinstance(part, dict) else part for part in self.mix)
+        object.__setattr__(self, "mix", tuple(parts))  # OmegaConf leaves the entries of lists as they are
+        if self.mix and (self.scenes or self.rooms):
+            raise InputError("training.data.mix: names all sources; leave out training.data.scenes and rooms")
         for name in ("rooms", "allowed_bad_share"):
             _require(f"data.{name}", getattr(self, name), 0 <= getattr(self, name) <= 1, "from 0 to 1")
         _require("data.workers", self.workers, self.workers >= 0, "at least 0")
@@ -232,6 +289,7 @@ class TrainingConfig:
     views: ViewConfig = ViewConfig()
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
+    cameras: CameraConfig = CameraConfig()
     validation: ValidationConfig = ValidationConfig()
     log: LogConfig = LogConfig()
     processes: ProcessConfig = ProcessConfig()

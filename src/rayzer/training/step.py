@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +13,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from rayzer.data.loader import Batch, to_device
 from rayzer.errors import InputError
+from rayzer.model.anyview import AnyViewConfig
+from rayzer.model.camera_estimator import canonical_index
 from rayzer.model.rayzer import Prediction
 from rayzer.model.weights import Model
 from rayzer.training.camera_pictures import camera_statistics
+from rayzer.training.camera_training import camera_anchor, estimator_arguments
 from rayzer.training.distributed import World, gradient_sync, reshard
 from rayzer.training.loss import TrainingLoss
 from rayzer.training.optim import clip_gradients, is_skipped, learning_rate, update_average
@@ -113,8 +117,8 @@ def train_step(
     return result
 
 
-def predict(module: nn.Module, batch: Batch) -> Prediction:
-    """Call a model as it is meant to be called: with cameras, if it does not estimate them.
+def predict(module: nn.Module, batch: Batch, **more: Any) -> Prediction:
+    """Call a model as it is meant to be called: with cameras, if it does not estimate them; and with what else it takes.
 
     Raises:
         InputError: if it needs cameras and the samples have none.
@@ -125,7 +129,7 @@ def predict(module: nn.Module, batch: Batch) -> Prediction:
         arguments = (batch.cameras,)
     else:
         raise InputError("this model needs the cameras of its samples, and these have none")
-    prediction = module(batch.images, batch.split, *arguments)
+    prediction = module(batch.images, batch.split, *arguments, **more)
     if not torch.is_grad_enabled():
         reshard(module)
     return prediction
@@ -156,9 +160,16 @@ def _forward_backward(trainer: Trainer, batch: Batch, part: float) -> dict[str, 
     """Add the gradients of a micro-batch that is this part of its process's share; returns its values, detached."""
     batch = to_device(batch, trainer.world.device)
     target = batch.split.target_of(batch.images)
+    model, config = bare(trainer.module).config, trainer.config.cameras
+    more = estimator_arguments(batch, model, config) if isinstance(model, AnyViewConfig) else {}
     with trainer.autocast():
-        prediction = predict(trainer.module, batch)
+        prediction = predict(trainer.module, batch, **more)
         loss, terms = trainer.loss(prediction.images, target)
+    if config.anchor and batch.cameras is not None and bare(trainer.module).estimates_cameras:
+        canonical = more.get("canonical", canonical_index(batch.images.shape[1], model.canonical))
+        terms["anchor"] = camera_anchor(prediction.cameras, batch.cameras, canonical)
+        loss = loss + config.anchor * terms["anchor"]
+        terms["anchor"] = terms["anchor"].detach()
     (part * loss).backward()
     values = {"loss": loss.detach(), **terms, "psnr": psnr(prediction.images, target)}
     if bare(trainer.module).estimates_cameras:

@@ -112,7 +112,7 @@ def _source(model: ModelConfig, config: TrainingConfig, views: ViewSampler) -> S
     if not config.validation.scenes:
         cameras = "stored" if camera_use(model) == "none" else camera_use(model)
         return room_samples(model, views, cameras, VALIDATION_SEEDS)
-    scenes = scene_samples(model, config.data, config.validation.scenes, views, "training.validation.scenes")
+    scenes = scene_samples(model, config.data, config.validation.scenes, views, camera_use(model))
     if scenes.cameras == "none" and _has_cameras(scenes):
         scenes = SceneSamples(scenes.scenes, views, scenes.fit, "stored", config.data.allow_outside)
     return scenes
