@@ -15,7 +15,8 @@ from rayzer.devices import device_name
 from rayzer.geometry.cameras import Cameras
 from rayzer.model.acceleration import FastInference
 from rayzer.model.flops import model_flops, peak_flops
-from rayzer.model.rayzer import Prediction, RayZerConfig
+from rayzer.model.lvsm import LVSMConfig
+from rayzer.model.rayzer import Prediction
 from rayzer.model.scene_encoder import SceneTokens
 from rayzer.model.weights import Model, ModelConfig, build_model
 from rayzer.progress import Advance
@@ -133,7 +134,7 @@ class _Inputs:
         target = torch.arange(1, views, views // config.target_views)[: config.target_views]
         context = torch.tensor([view for view in range(views) if view not in target])
         split = ViewSplit(context[None].to(device), target[None].to(device))
-        given = () if isinstance(config, RayZerConfig) else (self.cameras(views),)
+        given = (self.cameras(views),) if isinstance(config, LVSMConfig) else ()
         self.forward = (self.images, split, *given)
         self.context, self.context_cameras = split.context_of(self.images), split.context_of(self.cameras(views))
 

@@ -10,6 +10,7 @@ from rayzer.model.anyview import AnyViewConfig
 from rayzer.model.lvsm import LVSMConfig
 from rayzer.model.rayzer import RayZerConfig
 from rayzer.training.recipe import (
+    CameraConfig,
     DataConfig,
     LogConfig,
     LossConfig,
@@ -68,6 +69,60 @@ def lvsm_decoder_only() -> Config:
     return Config(LVSMConfig(encoder=False, renderer_layers=24), _lvsm_training("runs/lvsm_decoder_only"))
 
 
+def anyview_dl3dv() -> Config:
+    """AnyViewRayZer at the size of the released RayZer: 8/12/12 layers, 256x256 pixels, 2 to 16 context views.
+
+    Hardware: GPUs of 80 GB. Not trained to the end by us; its speed is in docs/performance.md.
+    """
+    model = AnyViewConfig(camera_layers=8)
+    base = rayzer_dl3dv().training
+    training = replace(
+        base,
+        output_dir="runs/anyview_dl3dv",
+        ema_decay=0.9995,
+        views=replace(base.views, context_views=(2, 16), target_views=(8, 8)),
+        optimizer=_anyview_optimizer(),
+        cameras=CameraConfig(any_canonical=True, colour=1.0, blur=0.3, patch_drop=0.25),
+    )
+    return Config(model, training)
+
+
+def anyview_rooms() -> Config:
+    """The embedded checkpoint: 16.3 M parameters, procedural rooms at 128x128 pixels, cameras anchored to true ones."""
+    model = AnyViewConfig(
+        image_height=128,
+        image_width=128,
+        context_views=8,
+        target_views=4,
+        patch_size=8,
+        width=256,
+        camera_layers=6,
+        scene_layers=6,
+        renderer_layers=6,
+    )
+    training = TrainingConfig(
+        steps=20_000,
+        output_dir="runs/anyview_rooms",
+        batch_size=64,
+        samples_at_once=64,
+        checkpoint_every=1000,
+        ema_decay=0.9995,
+        recompute="none",
+        data=DataConfig(rooms=1.0, workers=14),
+        views=ViewConfig((12, 24), (12, 47), 4000),
+        loss=LossConfig(perceptual=0.0, structural=0.05),
+        optimizer=_anyview_optimizer(),
+        cameras=CameraConfig(anchor=1.0, any_canonical=True, colour=1.0, blur=0.3, patch_drop=0.25),
+        validation=ValidationConfig(every=1000, samples=64),
+    )
+    return Config(model, training)
+
+
+def _anyview_optimizer() -> OptimizerConfig:
+    """Muon at a constant rate that falls over the last part; large gradients are clipped, not skipped."""
+    return OptimizerConfig(kind="muon", schedule="wsd", learning_rate=1e-3, warmup_steps=300, skip_norm=1e3)
+
+
 def smoke() -> Config:
     """A RayZer of 0.3 M parameters at 32x32 pixels on procedural rooms: trains on any CPU in about 15 s.
 
@@ -117,5 +172,14 @@ def _lvsm_training(output_dir: str) -> TrainingConfig:
 
 PRESETS: dict[str, Callable[[], Config]] = {
     preset.__name__: preset
-    for preset in (rayzer_dl3dv, rayzer_paper, rayzer_re10k, lvsm_encoder_decoder, lvsm_decoder_only, smoke)
+    for preset in (
+        rayzer_dl3dv,
+        rayzer_paper,
+        rayzer_re10k,
+        anyview_dl3dv,
+        anyview_rooms,
+        lvsm_encoder_decoder,
+        lvsm_decoder_only,
+        smoke,
+    )
 }

@@ -21,8 +21,8 @@ from rayzer.evaluation.settings import EvaluationConfig, ProtocolName
 from rayzer.geometry.alignment import align_cameras
 from rayzer.geometry.cameras import Cameras
 from rayzer.geometry.precision import reference_precision
-from rayzer.model.unposed import UnposedModel
 from rayzer.model.scene_encoder import SceneTokens
+from rayzer.model.unposed import UnposedModel
 from rayzer.model.weights import Model
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from rayzer.errors import InputError
 from rayzer.evaluation.poses import PoseScores, pose_scores
 from rayzer.geometry.cameras import Cameras
-from rayzer.model.unposed import UnposedModel
 from rayzer.model.scene_encoder import SceneTokens
+from rayzer.model.unposed import UnposedModel
 from rayzer.view_split import ViewSplit
 
 

@@ -6,7 +6,7 @@ None of it changes what a model computes, the names of its parameters, or how it
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -14,13 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from rayzer.geometry.cameras import Cameras
+from rayzer.model.anyview import AnyViewRayZer
+from rayzer.model.attention import KeyValue
 from rayzer.model.camera_estimator import CameraHead
-from rayzer.model.lvsm import LVSM
-from rayzer.model.rayzer import Prediction, RayZer
+from rayzer.model.rayzer import Prediction
 from rayzer.model.recomputation import Recomputation
 from rayzer.model.scene_encoder import SceneTokens
 from rayzer.model.tokens import RayEmbedding
 from rayzer.model.transformer import BaseBlock
+from rayzer.model.weights import Model
 from rayzer.view_split import ViewSplit
 
 MOST_GRAPHS = 256  # variants of the one function that all blocks share; PyTorch's own limit is 8
@@ -33,7 +35,7 @@ def set_recomputation(model: nn.Module, mode: Recomputation) -> None:
             module.recomputation = mode
 
 
-def compile_blocks(model: RayZer | LVSM, tune: bool = False) -> None:
+def compile_blocks(model: Model, tune: bool = False) -> None:
     """Compile every transformer block and ray embedding, in place, when they are next called.
 
     Blocks of one shape share a graph, so that a stack compiles as fast as its two or three kinds of layers. Every new
@@ -88,7 +90,7 @@ class FastInference:
         tune: as of `compile_blocks`.
     """
 
-    def __init__(self, model: RayZer | LVSM, dtype: torch.dtype = torch.bfloat16, tune: bool = True):
+    def __init__(self, model: Model, dtype: torch.dtype = torch.bfloat16, tune: bool = True):
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.dtype = dtype
         self.device = next(model.parameters()).device
@@ -121,19 +123,19 @@ class FastInference:
         """As `RayZer.reconstruct`."""
 
         def run(images: Tensor, pose: Tensor, intrinsics: Tensor, *positions: Tensor):
-            return (self.model.reconstruct(images, Cameras(pose, intrinsics), *positions).tokens,)
+            return _flat(self.model.reconstruct(images, Cameras(pose, intrinsics), *positions))
 
-        (tokens,) = self._replay("scene", run, images, *_tensors(cameras), *_given(positions))
-        return SceneTokens(tokens, *images.shape[-2:])
+        parts = self._replay("scene", run, images, *_tensors(cameras), *_given(positions))
+        return _scene(parts, *images.shape[-2:], cameras=isinstance(self.model, AnyViewRayZer))
 
     def render(self, scene: SceneTokens, cameras: Cameras) -> Tensor:
         """As `RayZer.render`."""
-        size = scene.height, scene.width
+        size, has_cameras = (scene.height, scene.width), scene.cameras is not None
 
-        def run(tokens: Tensor, *cameras: Tensor):
-            return (self.model.render(SceneTokens(tokens, *size), Cameras(*cameras)),)
+        def run(pose: Tensor, intrinsics: Tensor, *parts: Tensor):
+            return (self.model.render(_scene(parts, *size, cameras=has_cameras), Cameras(pose, intrinsics)),)
 
-        return self._replay(("render", *size), run, scene.tokens, *_tensors(cameras))[0]
+        return self._replay(("render", *size, has_cameras), run, *_tensors(cameras), *_flat(scene))[0]
 
     def _replay(self, name, function: Callable[..., tuple[Tensor, ...]], *arguments: Tensor) -> list[Tensor]:
         with torch.inference_mode(), self._autocast():
@@ -175,6 +177,21 @@ def _store_linears(model: nn.Module, dtype: torch.dtype) -> None:
     for module in model.modules():
         if isinstance(module, nn.Linear) and module not in heads:
             module.to(dtype)
+
+
+def _flat(scene: SceneTokens) -> tuple[Tensor, ...]:
+    """All tensors of a scene in one order: tokens, cameras if there are any, keys and values."""
+    cameras = () if scene.cameras is None else _tensors(scene.cameras)
+    return (scene.tokens, *cameras, *(tensor for layer in scene.memory for tensor in layer))
+
+
+def _scene(parts: Sequence[Tensor], height: int, width: int, cameras: bool) -> SceneTokens:
+    """The scene that `_flat` took apart."""
+    tokens, *rest = parts
+    of_views = Cameras(*rest[:2]) if cameras else None
+    rest = rest[2:] if cameras else rest
+    memory = tuple(KeyValue(key, value) for key, value in zip(rest[::2], rest[1::2], strict=True))
+    return SceneTokens(tokens, height, width, of_views, memory)
 
 
 def _tensors(cameras: Cameras) -> tuple[Tensor, Tensor]:

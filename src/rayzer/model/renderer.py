@@ -15,7 +15,6 @@ from rayzer.model.scene_encoder import SceneTokens
 from rayzer.model.tokens import RayEmbedding, unpatchify
 from rayzer.model.transformer import Transformer
 
-
 RendererKind = Literal["joint", "one_way"]
 """Whether scene tokens look at the rays of the view that is rendered ("joint", as in the reference), or only the rays
 at the scene: then what they read is computed once for all views."""

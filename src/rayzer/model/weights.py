@@ -39,7 +39,14 @@ KINDS: dict[str, tuple[type, type]] = {
 CONFIG, WEIGHTS, CHECKSUMS = "config.json", "model.safetensors", "SHA256SUMS"
 AVERAGE = "ema.safetensors"  # in the checkpoints of a training run
 FORMAT_VERSION = 1
-FREE_KEYS = {"image_height", "image_width", "context_views", "target_views", "block_init", "renderer"}  # weights fit all the same
+FREE_KEYS = {
+    "image_height",
+    "image_width",
+    "context_views",
+    "target_views",
+    "block_init",
+    "renderer",
+}  # weights fit all the same
 
 log = logging.getLogger("rayzer")
 

@@ -8,8 +8,8 @@ from torch import Tensor
 from rayzer.devices import Runtime
 from rayzer.errors import InputError
 from rayzer.geometry.cameras import Cameras, normalize_poses
-from rayzer.model.unposed import UnposedModel
 from rayzer.model.scene_encoder import SceneTokens
+from rayzer.model.unposed import UnposedModel
 from rayzer.model.weights import Model
 from rayzer.progress import Advance
 

@@ -177,7 +177,9 @@ class DataConfig:
     timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
-        parts = (build(SourceConfig, part, "training.data", "mix") if isinstance(part, dict) else part for part in self.mix)
+        parts = (
+            build(SourceConfig, part, "training.data", "mix") if isinstance(part, dict) else part for part in self.mix
+        )
         object.__setattr__(self, "mix", tuple(parts))  # OmegaConf leaves the entries of lists as they are
         if self.mix and (self.scenes or self.rooms):
             raise InputError("training.data.mix: names all sources; leave out training.data.scenes and rooms")
