@@ -26,8 +26,8 @@ log = logging.getLogger("rayzer")
 def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     """Read a configuration.
 
-    A YAML file of ours has `preset: NAME` or `kind: rayzer | anyview | lvsm` to start from, then `model:` and `training:` with
-    what differs. The reference implementation's YAML files are understood as they are.
+    A YAML file of ours has `preset: NAME` or `kind: rayzer | anyview | lvsm` to start from, then `model:` and
+    `training:` with what differs. The reference implementation's YAML files are understood as they are.
 
     Args:
         source: a preset's name or the path of a YAML file.
@@ -133,7 +133,7 @@ def _split_overrides(changes: dict[str, Any]) -> tuple[dict[str, Any], dict[str,
     theirs: dict[str, Any] = {}
     fields = {
         "training": {field.name for field in dataclasses.fields(TrainingConfig)},
-        "model": {f.name for kind in MODEL_KINDS.values() for f in dataclasses.fields(kind)},
+        "model": {f.name for kind, _ in KINDS.values() for f in dataclasses.fields(kind)},
     }
     for section, values in changes.items():
         if not isinstance(values, dict):

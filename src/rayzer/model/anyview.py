@@ -214,11 +214,11 @@ class AnyViewRayZer(UnposedModel):
         """
         check_images(images, self.config.patch_size)
         check_cameras(cameras, images)
-        size = images.shape[-2:]
+        size = height, width = images.shape[-2], images.shape[-1]
         within, across = self._codes(size, cameras)
         tokens = self.scene_encoder(images, cameras, within, across)
         memory = self.renderer.transformer.memorize(tokens, across)
-        return SceneTokens(rearrange(tokens, "b c n d -> b (c n) d"), *size, cameras, memory)
+        return SceneTokens(rearrange(tokens, "b c n d -> b (c n) d"), height, width, cameras, memory)
 
     def extend(self, scene: SceneTokens, images: Tensor, cameras: Cameras) -> SceneTokens:
         """A scene with more views [b, c, ...]; what is there already is not computed again.

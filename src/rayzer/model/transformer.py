@@ -123,7 +123,7 @@ class Block(BaseBlock):
         return self.run(self, "_memorize", x)
 
     def reading(self, x: Tensor, memory: KeyValue) -> Tensor:
-        """Update tokens [b * t, n, d] that look at themselves and at the memory [b] of others, which do not see them."""
+        """Update tokens [b * t, n, d] that look at themselves and at the memory [b] of others."""
         return self.run(self, "_reading", x, memory)
 
     def _update(self, x: Tensor, read: int | None, shared: Tensor | None) -> Tensor:

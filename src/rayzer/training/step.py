@@ -13,9 +13,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from rayzer.data.loader import Batch, to_device
 from rayzer.errors import InputError
-from rayzer.model.anyview import AnyViewConfig
+from rayzer.model.anyview import AnyViewRayZer
 from rayzer.model.camera_estimator import canonical_index
 from rayzer.model.rayzer import Prediction
+from rayzer.model.unposed import UnposedModel
 from rayzer.model.weights import Model
 from rayzer.training.camera_pictures import camera_statistics
 from rayzer.training.camera_training import camera_anchor, estimator_arguments
@@ -118,7 +119,7 @@ def train_step(
 
 
 def predict(module: nn.Module, batch: Batch, **more: Any) -> Prediction:
-    """Call a model as it is meant to be called: with cameras, if it does not estimate them; and with what else it takes.
+    """Call a model as it is meant to be called: with cameras, if it does not estimate them; with what more it takes.
 
     Raises:
         InputError: if it needs cameras and the samples have none.
@@ -160,19 +161,19 @@ def _forward_backward(trainer: Trainer, batch: Batch, part: float) -> dict[str, 
     """Add the gradients of a micro-batch that is this part of its process's share; returns its values, detached."""
     batch = to_device(batch, trainer.world.device)
     target = batch.split.target_of(batch.images)
-    model, config = bare(trainer.module).config, trainer.config.cameras
-    more = estimator_arguments(batch, model, config) if isinstance(model, AnyViewConfig) else {}
+    model, config = bare(trainer.module), trainer.config.cameras
+    more = estimator_arguments(batch, model.config, config) if isinstance(model, AnyViewRayZer) else {}
     with trainer.autocast():
         prediction = predict(trainer.module, batch, **more)
         loss, terms = trainer.loss(prediction.images, target)
-    if config.anchor and batch.cameras is not None and bare(trainer.module).estimates_cameras:
+    if config.anchor and batch.cameras is not None and isinstance(model, UnposedModel):
         canonical = more.get("canonical", canonical_index(batch.images.shape[1], model.canonical))
         terms["anchor"] = camera_anchor(prediction.cameras, batch.cameras, canonical)
         loss = loss + config.anchor * terms["anchor"]
         terms["anchor"] = terms["anchor"].detach()
     (part * loss).backward()
     values = {"loss": loss.detach(), **terms, "psnr": psnr(prediction.images, target)}
-    if bare(trainer.module).estimates_cameras:
+    if model.estimates_cameras:
         values |= camera_statistics(prediction.cameras.detach())
     return values
 
