@@ -94,8 +94,9 @@ class ViewCameraEstimator(nn.Module):
         cameras = self.head(self.tokens(images, positions, canonical), canonical)
         height, width = images.shape[-2:]
         short = min(height, width)
-        scale = cameras.intrinsics.new_tensor([short / width, short / height, 1.0, 1.0])
-        return Cameras(cameras.world_from_camera, cameras.intrinsics * scale)
+        fx, fy, *center = cameras.intrinsics.unbind(-1)  # so far of the short side
+        intrinsics = torch.stack([fx * (short / width), fy * (short / height), *center], -1)
+        return Cameras(cameras.world_from_camera, intrinsics)
 
     def tokens(self, images: Tensor, positions: Tensor | None, canonical: int) -> Tensor:
         """Images [b, v, 3, h, w] in [0, 1] -> camera tokens [b, v, d]."""

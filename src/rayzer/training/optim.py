@@ -11,9 +11,10 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from rayzer.errors import InputError
 from rayzer.model.transformer import Stack
+from rayzer.training.muon import BatchedMuon
 from rayzer.training.recipe import OptimizerConfig
 
-REMEMBERED = {torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"), torch.optim.Muon: ("momentum_buffer",)}
+REMEMBERED = {torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"), BatchedMuon: ("momentum_buffer",)}
 
 
 class Optimizer:
@@ -91,8 +92,8 @@ def _adamw(parameters: list[nn.Parameter], config: OptimizerConfig) -> torch.opt
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, eps=config.eps, fused=fused)
 
 
-def _muon(matrices: list[nn.Parameter], config: OptimizerConfig) -> torch.optim.Muon:
-    return torch.optim.Muon(
+def _muon(matrices: list[nn.Parameter], config: OptimizerConfig) -> BatchedMuon:
+    return BatchedMuon(
         matrices,
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
