@@ -22,6 +22,7 @@ from rayzer.model.recomputation import Recomputation
 from rayzer.model.scene_encoder import SceneTokens
 from rayzer.model.tokens import RayEmbedding
 from rayzer.model.transformer import BaseBlock
+from rayzer.model.view_codes import ViewCode
 from rayzer.model.weights import Model
 from rayzer.view_split import ViewSplit
 
@@ -35,22 +36,23 @@ def set_recomputation(model: nn.Module, mode: Recomputation) -> None:
             module.recomputation = mode
 
 
-def compile_blocks(model: Model, tune: bool = False) -> None:
+def compile_blocks(model: Model, tune: bool = False, any_views: bool = False) -> None:
     """Compile every transformer block and ray embedding, in place, when they are next called.
 
     Blocks of one shape share a graph, so that a stack compiles as fast as its two or three kinds of layers. Every new
     batch size, number of tokens and mode (training, inference) compiles anew, some seconds each.
 
     Args:
+        any_views: blocks that take views one by one (of `AnyViewRayZer`) compile once for all numbers of views.
         tune: measure block sizes of the kernels of the renderer's inner layers, which are over half of the work: 3 to
             5 % faster for another 3 s in inference; in training it takes minutes and showed no gain (docs/log.md).
     """
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_GRAPHS)
     for module in model.modules():
         if isinstance(module, RayEmbedding):
-            module.compile(fullgraph=True, dynamic=False)
+            module.compile(fullgraph=True, dynamic=None if any_views else False)
         elif isinstance(module, BaseBlock):
-            module.run = _run_compiled
+            module.run = _run_compiled_for_any_views if any_views else _run_compiled
     inner = [block for block in model.renderer.transformer.blocks if isinstance(block, BaseBlock)][1:-1]
     for block in inner if tune else []:
         block.run = _run_tuned
@@ -59,6 +61,24 @@ def compile_blocks(model: Model, tune: bool = False) -> None:
 # Functions of a module, not bound to a block: copies of a model and its blocks keep calling their own weights.
 def _run_compiled(block: BaseBlock, *arguments) -> Any:
     return _compiled(block, *arguments)
+
+
+def _run_compiled_for_any_views(block: BaseBlock, *arguments) -> Any:
+    for argument in arguments:
+        _mark_views(argument)
+    return _compiled_for_any_views(block, *arguments)
+
+
+def _mark_views(argument: Any) -> None:
+    """Tell the compiler which dimension counts views, or their tokens."""
+    if isinstance(argument, KeyValue):
+        for tensor in argument:
+            torch._dynamo.maybe_mark_dynamic(tensor, 2)
+    elif isinstance(argument, ViewCode) and argument.camera_from_world is not None:
+        for pose in (argument.camera_from_world, argument.world_from_camera):
+            torch._dynamo.maybe_mark_dynamic(pose, 1)
+    elif isinstance(argument, Tensor) and argument.ndim == 4:
+        torch._dynamo.maybe_mark_dynamic(argument, 1)
 
 
 def _run_tuned(block: BaseBlock, *arguments) -> Any:
@@ -70,6 +90,7 @@ def _compute(block: BaseBlock, *arguments) -> Any:
 
 
 _compiled = torch.compile(_compute, fullgraph=True, dynamic=False)
+_compiled_for_any_views = torch.compile(_compute, fullgraph=True)
 _tuned = torch.compile(_compute, fullgraph=True, dynamic=False, options={"coordinate_descent_tuning": True})
 
 

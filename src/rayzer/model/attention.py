@@ -35,19 +35,28 @@ class KeyValue(NamedTuple):
     value: Tensor
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def attention(query: Tensor, key: Tensor, value: Tensor, by_cudnn: bool | None = None) -> Tensor:
     """Softmax attention of all queries to all keys, scaled by 1 / sqrt(e).
 
     Args:
         query: [b, heads, l, e].
         key, value: [b, heads, m, e].
+        by_cudnn: what `is_for_cudnn` said; None to ask now, which a compiled graph can for fixed lengths only.
 
     Returns:
         [b, heads, l, e].
     """
-    if _cudnn_is_chosen(query.device.type, query.dtype, query.shape[-1], query.shape[-2], key.shape[-2]):
-        return _cudnn_attention(query, key, value)
-    return scaled_dot_product_attention(query, key, value)
+    if by_cudnn is None:
+        lengths = query.shape[-2], key.shape[-2]
+        by_cudnn = _cudnn_is_chosen(query.device.type, query.dtype, query.shape[-1], *lengths)
+    return _cudnn_attention(query, key, value) if by_cudnn else scaled_dot_product_attention(query, key, value)
+
+
+def is_for_cudnn(tokens: Tensor, head_width: int, queries: int, keys: int) -> bool:
+    """Whether cuDNN is to compute attention of so many queries and keys that are made of tokens like these."""
+    device = tokens.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tokens.dtype
+    return _cudnn_is_chosen(device, dtype, head_width, queries, keys)
 
 
 def shared_attention(own: Projected, shared: Projected) -> Tensor:

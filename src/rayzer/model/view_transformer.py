@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rayzer.model.attention import KeyValue, attention
+from rayzer.model.attention import KeyValue, attention, is_for_cudnn
 from rayzer.model.transformer import BaseBlock, HeadNorm, Stack, feed_forward
 from rayzer.model.view_codes import ViewCode
 
@@ -28,12 +28,12 @@ class ViewAttention(nn.Module):
         self.k_norm = HeadNorm(head_width)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(self, x: Tensor, code: ViewCode, across: bool) -> Tensor:
-        """Tokens [b, v, n, d] look at those of their own view, or `across` all views."""
+    def forward(self, x: Tensor, code: ViewCode, across: bool, by_cudnn: bool) -> Tensor:
+        """Tokens [b, v, n, d] look at those of their view, or `across` all views; for `by_cudnn` see `attention`."""
         q, k, v = self._heads(x, self.to_q, self.to_k, self.to_v)
         q, k, v = code.of_queries(self.q_norm(q)), code.of_keys(self.k_norm(k)), code.of_values(v)
         together = "b v n h e -> b h (v n) e" if across else "b v n h e -> (b v) h n e"
-        attended = attention(*(rearrange(part, together) for part in (q, k, v)))
+        attended = attention(*(rearrange(part, together) for part in (q, k, v)), by_cudnn)
         apart = "b h (v n) e -> b v n h e" if across else "(b v) h n e -> b v n h e"
         return self._merge(rearrange(attended, apart, b=len(x), v=x.shape[1]), code)
 
@@ -43,11 +43,11 @@ class ViewAttention(nn.Module):
         k, v = code.of_keys(self.k_norm(k)), code.of_values(v)
         return KeyValue(*(rearrange(part, "b v n h e -> b h (v n) e") for part in (k, v)))
 
-    def read(self, x: Tensor, code: ViewCode, memory: KeyValue) -> Tensor:
-        """Tokens [b, v, n, d] look at the memory [b] of others."""
+    def read(self, x: Tensor, code: ViewCode, memory: KeyValue, by_cudnn: bool) -> Tensor:
+        """Tokens [b, v, n, d] look at the memory [b] of others; for `by_cudnn` see `attention`."""
         (q,) = self._heads(x, self.to_q)
         q = rearrange(code.of_queries(self.q_norm(q)), "b v n h e -> b h (v n) e")
-        attended = attention(q, *memory)
+        attended = attention(q, *memory, by_cudnn)
         return self._merge(rearrange(attended, "b h (v n) e -> b v n h e", v=x.shape[1]), code)
 
     def _heads(self, x: Tensor, *maps: nn.Linear) -> list[Tensor]:
@@ -72,10 +72,12 @@ class ViewBlock(BaseBlock):
 
     def forward(self, x: Tensor, code: ViewCode) -> Tensor:
         """Update tokens [b, v, n, d]."""
-        return self.run(self, "_update", x, code)
+        length = x.shape[1] * x.shape[2] if self.across else x.shape[2]
+        by_cudnn = is_for_cudnn(x, self.attention.head_width, length, length)
+        return self.run(self, "_update", x, code, by_cudnn)
 
-    def _update(self, x: Tensor, code: ViewCode) -> Tensor:
-        x = x + self.attention(self.norm1(x), code, self.across)
+    def _update(self, x: Tensor, code: ViewCode, by_cudnn: bool) -> Tensor:
+        x = x + self.attention(self.norm1(x), code, self.across, by_cudnn)
         return x + self.mlp(self.norm2(x))
 
 
@@ -96,15 +98,20 @@ class ReadingBlock(BaseBlock):
 
     def forward(self, x: Tensor, within: ViewCode, across: ViewCode, memory: KeyValue) -> Tensor:
         """Update tokens [b, t, n, d] of views that are alone with a scene; codes for both kinds of attention."""
-        return self.run(self, "_update", x, within, across, memory)
+        _, views, n, _ = x.shape
+        head_width, keys = self.attention.head_width, memory.key.shape[2]
+        by_cudnn = is_for_cudnn(x, head_width, n, n), is_for_cudnn(x, head_width, views * n, keys)
+        return self.run(self, "_update", x, within, across, memory, *by_cudnn)
 
     def memorize(self, scene: Tensor, code: ViewCode) -> KeyValue:
         """What this block reads of scene tokens [b, c, n, d]."""
         return self.run(self, "_memorize", scene, code)
 
-    def _update(self, x: Tensor, within: ViewCode, across: ViewCode, memory: KeyValue) -> Tensor:
-        x = x + self.attention(self.norm1(x), within, across=False)
-        x = x + self.reading.read(self.norm2(x), across, memory)
+    def _update(
+        self, x: Tensor, within: ViewCode, across: ViewCode, memory: KeyValue, itself: bool, scene: bool
+    ) -> Tensor:
+        x = x + self.attention(self.norm1(x), within, across=False, by_cudnn=itself)
+        x = x + self.reading.read(self.norm2(x), across, memory, by_cudnn=scene)
         return x + self.mlp(self.norm3(x))
 
     def _memorize(self, scene: Tensor, code: ViewCode) -> KeyValue:

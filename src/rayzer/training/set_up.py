@@ -14,6 +14,7 @@ import torch
 
 import rayzer
 from rayzer.data.bad_data import BadData
+from rayzer.data.view_sampling import ViewConfig
 from rayzer.devices import device_name
 from rayzer.errors import InputError
 from rayzer.model.acceleration import compile_blocks, set_recomputation
@@ -126,7 +127,7 @@ def build(
         initialise(model, Path(recipe.init_from).expanduser() if going_on is None else going_on)
     set_recomputation(model, recipe.recompute)
     if recipe.compile and world.device.type == "cuda":
-        compile_blocks(model)
+        compile_blocks(model, any_views=_varies(recipe.views))
     module = distribute(model.to(world.device), world, recipe.processes)
     state = _state(recipe, model)
     if newest is not None:
@@ -140,6 +141,11 @@ def build(
             f"training.continue_from = {going_on}: has done {state.step} steps already; set training.steps higher"
         )
     return state, Trainer(module, loss, recipe, world, before_update)
+
+
+def _varies(views: ViewConfig) -> bool:
+    """Whether steps have different numbers of views."""
+    return any(counts is not None and counts[0] < counts[1] for counts in (views.context_views, views.target_views))
 
 
 def _state(recipe: TrainingConfig, model: Model) -> TrainingState:
