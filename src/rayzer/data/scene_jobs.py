@@ -95,6 +95,16 @@ class Staging:
         return self.folder / "plan.json"
 
     @property
+    def is_open(self) -> bool:
+        """Whether there is any unfinished work."""
+        return exists(self.plan)
+
+    def goes_on_with(self, plan: Plan, overwrite: bool) -> bool:
+        """Whether there is unfinished work that a command of this plan would go on with, and not throw away."""
+        found = _read(self.plan)
+        return found is not None and _is_of(found, plan.as_json()) and (not overwrite or found["overwrite"])
+
+    @property
     def is_moving(self) -> bool:
         """Whether all work was done and only the moving to its final place was cut short."""
         return exists(self._moving)
