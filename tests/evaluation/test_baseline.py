@@ -105,23 +105,31 @@ def test_the_same_command_goes_on(tmp_path, run, both, whole, done, monkeypatch,
 
 
 @pytest.mark.parametrize("overwrite", [False, True], ids=["new", "overwrite"])
-@pytest.mark.parametrize("step", ["_hand_over", "_compare"])
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_stopped_between_the_steps(tmp_path, run, both, whole, done, monkeypatch, step, when, overwrite):
+@pytest.mark.parametrize(
+    ("owner", "step", "when"),
+    [
+        (module.WithBaseline, "_hand_over", "before"),
+        (module.WithBaseline, "_hand_over", "after"),
+        (module.Evaluation, "run", "before"),  # the first results count as finished, the baseline has not begun
+        (module.WithBaseline, "_compare", "before"),
+        (module.WithBaseline, "_compare", "after"),
+    ],
+)
+def test_stopped_between_the_steps(tmp_path, run, both, whole, done, monkeypatch, owner, step, when, overwrite):
     out = tmp_path / "out"
     command = [*both(), "-o", out, *(["--overwrite"] if overwrite else [])]
     if overwrite:
         assert run(*command)[0] == 0
     done.clear()
-    original = getattr(module.WithBaseline, step)
+    original = getattr(owner, step)
 
-    def killed(self):
+    def killed(self, **last):
         if when == "after":
-            original(self)
+            original(self, **last)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.WithBaseline, step, killed)
+        patch.setattr(owner, step, killed)
         assert run(*command)[0] == 130
     assert run(*command)[0] == 0
     assert (done.count("out"), done.count("baseline")) == UNITS
