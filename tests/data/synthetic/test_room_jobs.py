@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,9 @@ import pytest
 
 from rayzer.data.formats import find_scenes, read_scene
 from rayzer.data.synthetic import room_jobs, writing
-from rayzer.data.synthetic.rooms import render_images
-from rayzer.data.synthetic.writing import RequestedRooms, RoomsRequest, synthesize, write_list
+from rayzer.data.synthetic.camera_paths import NoClearPath
+from rayzer.data.synthetic.rooms import compose, render_images
+from rayzer.data.synthetic.writing import RoomsRequest, synthesize, write_list
 from rayzer.errors import InputError
 
 REQUEST = RoomsRequest(0, 5, 3, 16, quality="fast")
@@ -73,25 +75,28 @@ def test_no_more_at_once_than_memory_holds(tmp_path, like_a_gpu, monkeypatch):
     assert like_a_gpu == [1] * 5
 
 
-class Crowded(RequestedRooms):
-    """Some of whose rooms have no clear path."""
+@pytest.fixture
+def crowded(monkeypatch):
+    """No way leads through the rooms 1 to 3; threads compose, because processes would not know."""
 
-    def compose(self, key):
-        if key in ("1", "2", "3"):
-            raise InputError(f"room {key}: there is no way through")
-        return super().compose(key)
+    def composed(seed, *rest):
+        if seed in (1, 2, 3):
+            raise NoClearPath("there is no way through")
+        return compose(seed, *rest)
+
+    monkeypatch.setattr(writing, "compose", composed)
+    monkeypatch.setattr(room_jobs, "worker_pool", ThreadPoolExecutor)
 
 
-def test_rooms_without_a_clear_path_are_told_and_tried_again(tmp_path, like_a_gpu, monkeypatch):
-    monkeypatch.setattr(writing, "run_rooms", lambda job, *rest: together(Crowded(job.request), *rest))
+def test_rooms_without_a_clear_path_are_told_and_tried_again(tmp_path, like_a_gpu, crowded, monkeypatch):
     synthesize_some = partial(synthesize, tmp_path / "rooms", REQUEST, "cpu", 2)
-    told = [f"room {key}: there is no way through" for key in (1, 2, 3)]
+    told = [f"room {k}: there is no way through; choose a smaller --span or another --seed" for k in (1, 2, 3)]
     monkeypatch.setattr(writing, "write_list", full_disk)
     with pytest.raises(InputError, match="No space left"):
         synthesize_some(False)
-    monkeypatch.setattr(writing, "write_list", write_list)
-    assert like_a_gpu == [1, 1]  # two are composed for each, and the last is alone
+    assert like_a_gpu == [1, 1]  # of two, of none of two, of one
     like_a_gpu.clear()
+    monkeypatch.setattr(writing, "write_list", write_list)
     assert synthesize_some(False) == told
     assert like_a_gpu == []
     assert len(find_scenes(tmp_path / "rooms" / "scenes.txt")) == 2
@@ -101,9 +106,8 @@ def full_disk(*_):
     raise OSError(28, "No space left on device")
 
 
-def test_nothing_can_be_made(tmp_path, like_a_gpu, monkeypatch):
-    monkeypatch.setattr(writing, "run_rooms", lambda job, *rest: together(Crowded(job.request), *rest))
-    with pytest.raises(InputError, match=r"room 1: there is no way through \(none of 3 scenes"):
+def test_nothing_can_be_made(tmp_path, like_a_gpu, crowded):
+    with pytest.raises(InputError, match=r"room 1: there is no way through.* \(none of 3 scenes"):
         synthesize(tmp_path / "rooms", replace(REQUEST, first_seed=1, scenes=3), "cpu", 2, False)
     assert not (tmp_path / "rooms").exists()
 
