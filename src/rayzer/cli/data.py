@@ -313,10 +313,10 @@ def pack(
     help="Four rays a pixel, or two.",
 )
 @click.option("--pictures", type=PATH, help="A folder of photos (up to 256 are used) to hang on walls.")
+@click.option("--packed", is_flag=True, help="Write a packed set to train on, as pack would make it of the pictures.")
 @click.option(
     "--benchmark", type=click.Choice(["rooms-v1"]), help="Make this benchmark; the options above are its own."
 )
-@click.option("--packed", is_flag=True, help="Write a packed set to train on, as pack would make it of the pictures.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one per CPU core]")
 @overwrite_option
