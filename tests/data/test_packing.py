@@ -689,6 +689,20 @@ def test_a_row_is_read_alone(source, tmp_path):
     np.testing.assert_array_equal(image.load(), SMALL.fit(48, 36).apply(Image.open(source / "a/images/2.png")))
 
 
+def test_a_file_is_opened_once_for_all_its_pictures(source, tmp_path, monkeypatch):
+    """Pictures of several packed scenes and loose ones, some twice, are what each of them is alone."""
+    pack(source, tmp_path / "out", REQUEST)
+    one, other = (read_scene(tmp_path / "out/scenes" / f"{name}.safetensors").frames for name in ("a", "b 2"))
+    loose = [Frame(f"loose {k}", np.asarray(picture(k, (32, 32))), 32, 32) for k in range(2)]
+    frames = [one[3], one[0], one[3], *other, loose[0], loose[1], one[1]]
+    alone = [frame.image if isinstance(frame.image, np.ndarray) else frame.image.load() for frame in frames]
+    opened, usual = [], Path.open
+    monkeypatch.setattr(Path, "open", lambda path, *mode: opened.append(path.stem) or usual(path, *mode))
+    pixels, _ = decode_frames(frames, SMALL.fit)
+    np.testing.assert_array_equal(pixels, np.stack(alone))
+    assert opened == ["a", "b 2", "a"]
+
+
 def test_interrupted_while_cleaning_up(source, tmp_path, monkeypatch):
     def interrupted(path):
         if path.name == "records":

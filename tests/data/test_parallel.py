@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from rayzer.data.parallel import as_they_come, available_cpus
+from rayzer.data.parallel import as_they_come, available_cpus, in_order, worker_pool
 from rayzer.errors import InputError
 
 
@@ -17,6 +17,15 @@ from rayzer.errors import InputError
 def test_all_results_come(workers):
     assert sorted(as_they_come(abs, range(-20, 0), workers)) == list(range(1, 21))
     assert list(as_they_come(abs, [], workers)) == []
+
+
+def test_results_in_order_and_no_more_ahead_than_asked_for():
+    begun = []
+    with worker_pool(2) as pool:
+        results = in_order(pool, abs, (begun.append(item) or item for item in range(-20, 0)), ahead=3)
+        assert next(results) == 20
+        assert begun == [-20, -19, -18, -17]
+        assert list(results) == list(range(19, 0, -1))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -75,7 +75,7 @@ def test_normalized_cameras():
 
 def test_pictures_alone_are_those_that_come_with_depth():
     room = compose(5, 3)
-    assert torch.equal(render_images(room, 40), render_rooms([room], 40).images[0])
+    assert torch.equal(render_images([room], 40)[0], render_rooms([room], 40).images[0])
 
 
 def test_a_span_may_be_a_list():

@@ -14,7 +14,7 @@ from rayzer.data.formats import read_scene
 from rayzer.data.images import fit_cover
 from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources.source import ReadOptions
-from rayzer.data.views import decode_views, evenly_spaced, load_images, load_views
+from rayzer.data.views import decode_views, evenly_spaced, fitted_cameras, load_images, load_views
 from rayzer.errors import InputError
 from rayzer.geometry.cameras import normalize_poses
 
@@ -212,3 +212,17 @@ def test_evenly_spaced_at_the_edges():
     for count, available in [(0, 5), (5, 0), (-1, 5)]:
         with pytest.raises(ValueError):
             evenly_spaced(count, available)
+
+
+def test_cameras_of_pictures_of_several_sizes():
+    """Bit for bit what each picture gives alone."""
+    sizes = [(48, 36), (36, 48), (48, 36), (51, 33), (36, 48)]
+    lenses = [(50.1 + k, 51.7, 24.3, 17.9 - k) for k in range(5)]
+    frames = [Frame("", None, *size, lens, (), np.eye(4)) for size, lens in zip(sizes, lenses, strict=True)]
+    fits = [fit_cover(*size, 32, 32, 8) for size in sizes]
+    cameras = fitted_cameras(frames, fits)
+    assert cameras is not None
+    alone = [fit.intrinsics_to_fitted(lens) / 32 for fit, lens in zip(fits, lenses, strict=True)]
+    assert torch.equal(cameras.intrinsics, torch.from_numpy(np.stack(alone)).float())
+    frames[2] = Frame("", None, 48, 36, None, (), np.eye(4))
+    assert fitted_cameras(frames, fits) is None

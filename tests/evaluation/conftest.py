@@ -1,9 +1,15 @@
 """The recorded dataset and model, a command line that runs here, and results to look into."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from rayzer.data.scene_jobs import Staging
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 DATA = RECORDINGS / "dataset"
@@ -57,3 +63,55 @@ def split():
         return ViewSplit(torch.tensor(context), torch.tensor(target))
 
     return make
+
+
+def close(a, b):
+    """Whether two results are equal up to rounding."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(close(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(close, a, b))
+    return a == pytest.approx(b, rel=1e-4, abs=1e-4) if isinstance(a, float) else a == b
+
+
+def interrupted(monkeypatch, after):
+    """Stop like a kill after so many units, whose records stay."""
+    original, done = Staging.process, []
+
+    def process(self, *arguments):
+        if len(done) == after:
+            raise KeyboardInterrupt
+        done.append(1)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Staging, "process", process)
+
+
+def environment(rank, size, port):
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(size), "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+
+
+def start(arguments, size):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "rayzer", *map(str, arguments)],
+            env=environment(rank, size, port),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(size)
+    ]
+
+
+def finish(processes):
+    try:
+        outputs = [process.communicate(timeout=100)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [process.returncode for process in processes], outputs

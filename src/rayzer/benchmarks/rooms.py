@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
-from multiprocessing import get_context
 from typing import get_args
 
 import torch
 
-from rayzer.data.synthetic.rooms import ComposedRoom, Quality, compose, render_rooms
+from rayzer.data.parallel import in_order, worker_pool
+from rayzer.data.synthetic.room_jobs import ROOMS_AT_ONCE
+from rayzer.data.synthetic.rooms import Quality, compose, render_rooms
 
 VIEWS, IMAGE_SIZE = 24, 128
 ROUNDS = 5
 QUALITIES: tuple[Quality, ...] = get_args(Quality)
 
-_ROOMS_AT_ONCE = 32  # on a GPU
 _CALLS_PER_ROUND = 4
 
 
@@ -36,7 +34,7 @@ class RoomRate:
 
 def measure_on_cpu(quality: Quality, workers: int) -> RoomRate:
     """Rooms rendered side by side, one a worker in every round."""
-    with _workers(workers) as pool:
+    with worker_pool(workers) as pool:
         seeds = count()
 
         def one_round() -> int:
@@ -47,14 +45,14 @@ def measure_on_cpu(quality: Quality, workers: int) -> RoomRate:
 
 def measure_on_gpu(quality: Quality, device: str, workers: int) -> RoomRate:
     """Batches of rooms rendered on a GPU while worker processes compose the next ones."""
-    with _workers(workers) as pool:
-        rooms = _composed(pool)
+    with worker_pool(workers) as pool:
+        rooms = in_order(pool, partial(compose, views=VIEWS), count(), ahead=4 * ROOMS_AT_ONCE)
 
         def one_round() -> int:
             for _ in range(_CALLS_PER_ROUND):
-                render_rooms([next(rooms) for _ in range(_ROOMS_AT_ONCE)], IMAGE_SIZE, quality, device)
+                render_rooms([next(rooms) for _ in range(ROOMS_AT_ONCE)], IMAGE_SIZE, quality, device)
             torch.cuda.synchronize()
-            return _CALLS_PER_ROUND * _ROOMS_AT_ONCE * VIEWS
+            return _CALLS_PER_ROUND * ROOMS_AT_ONCE * VIEWS
 
         return RoomRate(quality, workers, _median_rate(one_round))
 
@@ -68,22 +66,6 @@ def _median_rate(one_round: Callable[[], int]) -> float:
     return statistics.median(rates[1:])
 
 
-@contextmanager
-def _workers(number: int) -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(number, get_context("spawn")) as pool:
-        yield pool
-        pool.shutdown(cancel_futures=True)
-
-
 def _rendered(seed: int, quality: Quality) -> int:
     render_rooms([compose(seed, VIEWS)], IMAGE_SIZE, quality)
     return VIEWS
-
-
-def _composed(pool: ProcessPoolExecutor) -> Iterator[ComposedRoom]:
-    """Rooms of one seed after the other, composed ahead."""
-    ahead: deque[Future[ComposedRoom]] = deque()
-    for seed in count():
-        ahead.append(pool.submit(compose, seed, VIEWS))
-        if len(ahead) > 4 * _ROOMS_AT_ONCE:
-            yield ahead.popleft().result()

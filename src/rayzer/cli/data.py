@@ -313,11 +313,12 @@ def pack(
     help="Four rays a pixel, or two.",
 )
 @click.option("--pictures", type=PATH, help="A folder of photos (up to 256 are used) to hang on walls.")
+@click.option("--packed", is_flag=True, help="Write a packed set to train on, as pack would make it of the pictures.")
 @click.option(
     "--benchmark", type=click.Choice(["rooms-v1"]), help="Make this benchmark; the options above are its own."
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one per CPU core; one for a GPU]")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one per CPU core]")
 @overwrite_option
 @click.pass_context
 def synthesize(
@@ -332,20 +333,22 @@ def synthesize(
     quality,
     pictures,
     benchmark,
+    packed,
     device,
     workers,
     overwrite,
 ) -> None:
     """Make procedural rooms with exact cameras, as RayZer scenes.
 
-    A seed always makes the same room. Interrupted, the same command goes on where it stopped.
+    A seed always makes the same room. With a GPU, processes compose and write rooms, and the GPU renders dozens at
+    once. Interrupted, the same command goes on where it stopped.
     """
     from rayzer.data.synthetic.rooms import DEVICES
     from rayzer.devices import choose_device
 
     device = str(choose_device(device, DEVICES))
     if benchmark:
-        for option in ("scenes", "pairs", "views", "image_size", "span", "seed", "quality", "pictures"):
+        for option in ("scenes", "pairs", "views", "image_size", "span", "seed", "quality", "pictures", "packed"):
             if context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
                 text = option.replace("_", "-")
                 raise InputError(f"--{text}: {benchmark} is what it is; leave this option or --benchmark out")
@@ -357,7 +360,7 @@ def synthesize(
     from rayzer.data.synthetic.writing import RoomsRequest
     from rayzer.data.synthetic.writing import synthesize as write_rooms
 
-    request = RoomsRequest(seed, scenes, views, image_size, span, quality, pictures, pairs)
+    request = RoomsRequest(seed, scenes, views, image_size, span, quality, pictures, pairs, packed)
     left_out = write_rooms(destination, request, device, workers, overwrite)
     _complain("left out", left_out)
     print(f"Wrote {destination}: {counted(len(request.keys()) - len(left_out), 'room')} of {counted(views, 'picture')}")

@@ -7,7 +7,6 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +18,9 @@ from rayzer.errors import InputError, counted, one_line
 if TYPE_CHECKING:
     from rayzer.configs.presets import Config
     from rayzer.devices import Runtime
+    from rayzer.evaluation.prepare import Subject
+    from rayzer.evaluation.processes import Share
     from rayzer.evaluation.settings import EvaluationConfig, Request
-    from rayzer.model.weights import ModelConfig
 
 BENCHMARKS = ("dl3dv_even", "dl3dv_random", "re10k", "rooms_v1")
 
@@ -31,6 +31,8 @@ BENCHMARKS = ("dl3dv_even", "dl3dv_random", "re10k", "rooms_v1")
 )
 @click.option("--checkpoint", required=True, help="Checkpoint folder, training step-*, reference .pt file, or hub id.")
 @click.option("--config", help="For a reference .pt file: its YAML file, or a preset's name.")
+@click.option("--baseline", metavar="CHECKPOINT", help="Evaluate this one on the same views, too, and compare both.")
+@click.option("--baseline-config", metavar="CONFIG", help="As --config, for the baseline.")
 @click.option("--scenes", type=PATH, help="Scene list.")
 @click.option("--view-index", type=PATH, help="Which frames of each scene are context and target.")
 @click.option("--benchmark", type=click.Choice(BENCHMARKS), help="Scenes and view index of a known benchmark.")
@@ -52,49 +54,59 @@ BENCHMARKS = ("dl3dv_even", "dl3dv_random", "re10k", "rooms_v1")
 @click.option("--allow-outside", is_flag=True, help="Follow paths that leave a scene's folder.")
 @overwrite_option
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-def evaluate(
-    checkpoint, config, scenes, view_index, benchmark, data, output, protocol, sweep, pairs, device, **flags
-) -> int:
+def evaluate(checkpoint, config, baseline, baseline_config, output, protocol, device, **flags) -> int:
     """Score a checkpoint on a list of scenes.
 
     \b
     Scores of the target views, controls, the no-leak score, pose figures and more:
       rayzer evaluate --checkpoint CKPT --scenes scenes.txt --view-index even.json -o results
       rayzer evaluate --checkpoint CKPT --benchmark rooms_v1 --data rooms-v1 -o results
+      rayzer evaluate --checkpoint RAYZER --baseline LVSM --benchmark rooms_v1 --data rooms-v1 -o results
       torchrun --nproc-per-node 8 -m rayzer evaluate ...
     What is measured: evaluation.controls, no_leak, transfer, probe (true or false),
     batch_size, fly_throughs; LPIPS weights: lpips_file, lpips_linear_file.
+    With --baseline, its results are in OUTPUT/baseline and the comparison in OUTPUT/comparison.html.
     """
-    from rayzer.evaluation.evaluate import Evaluation, check_output
-    from rayzer.evaluation.plan import read_work
+    from rayzer.evaluation.baseline import run_all
+    from rayzer.evaluation.prepare import prepare
     from rayzer.evaluation.processes import own_share
-    from rayzer.evaluation.scoring import Scorer
-    from rayzer.model.weights import load_model
-    from rayzer.progress import progress_bar
 
     if os.environ.get("RANK", "0") != "0":
         logging.getLogger("rayzer").setLevel(logging.WARNING)  # the first process says it for all
-    settings, full = _settings(config, flags["overrides"])
-    request = _request(scenes, view_index, benchmark, data, sweep, pairs)
-    more = {name: flags[name] for name in ("keep_going", "allow_outside", "overwrite")}
-    request = replace(request, out=output, config=settings, protocol=protocol, **more)
-    given = full.model if full is not None else None
+    overrides = flags.pop("overrides")
+    settings, full = _settings(config, overrides)
+    request = _request(**flags, out=output, config=settings, protocol=protocol)
+    checkpoints = [(checkpoint, full), *_baseline(baseline, baseline_config)]
     with own_share() as share:
-        runtime = _runtime(device, share.local_rank if share.size > 1 else None, full)
-        with share.together():
-            check_output(request)
-            model_config, problem = _peek(checkpoint, given)
-            scorer = Scorer.load(settings, model_config, runtime.device)
-        with share.together():
-            work = read_work(request, model_config, share)
-            check_output(request, work, checkpoint)
-            if problem is not None:
-                raise problem
-            with progress_bar("Loading weights") as advance:
-                model = load_model(checkpoint, given, runtime.device)
-                advance(1, 1)
-        found = Evaluation(request, work, model, checkpoint, runtime, scorer, share).run()
+        found = run_all(prepare(_subjects(checkpoints, request, device, share), share))
     return 0 if found is None else _tell(found, output)
+
+
+def _baseline(checkpoint: str | None, config: str | None) -> list[tuple[str, Config | None]]:
+    """The baseline with its configuration, if one is named."""
+    from rayzer.configs import load_config
+
+    if checkpoint is not None:
+        return [(checkpoint, None if config is None else load_config(config))]
+    if config is not None:
+        raise InputError(f"--baseline-config {config}: is for --baseline; name that, too")
+    return []
+
+
+def _subjects(
+    checkpoints: Sequence[tuple[str, Config | None]], request: Request, device: str, share: Share
+) -> list[Subject]:
+    """The checkpoint and, if one is named, its baseline: with what each is evaluated."""
+    from rayzer.evaluation.baseline import of_baseline
+    from rayzer.evaluation.prepare import Subject
+
+    local_rank = share.local_rank if share.size > 1 else None
+    subjects = []
+    for checkpoint, full in checkpoints:
+        runtime, is_baseline = _runtime(device, local_rank, full), bool(subjects)
+        on = of_baseline(request) if is_baseline else request
+        subjects.append(Subject(checkpoint, full and full.model, on, runtime, is_baseline))
+    return subjects
 
 
 def _settings(config: str | None, words: Sequence[str]) -> tuple[EvaluationConfig, Config | None]:
@@ -136,8 +148,9 @@ def _request(
     data: Path | None,
     sweep: Sequence[Path],
     pairs: Path | None,
+    **more: Any,
 ) -> Request:
-    """What is evaluated; where to and how is yet to be filled in."""
+    """What is evaluated; `more` says where to and how."""
     from rayzer.evaluation.presets import BENCHMARKS
     from rayzer.evaluation.settings import Request
 
@@ -150,7 +163,7 @@ def _request(
         raise InputError(f"--data {data}: is for --benchmark; name that, too")
     if scenes is None or view_index is None:
         raise InputError("give --scenes and --view-index, or --benchmark and --data")
-    return Request(scenes, view_index, counts=tuple(sweep), pairs=pairs)
+    return Request(scenes, view_index, counts=tuple(sweep), pairs=pairs, **more)
 
 
 def _runtime(device: str, local_rank: int | None, config: Config | None) -> Runtime:
@@ -164,20 +177,23 @@ def _runtime(device: str, local_rank: int | None, config: Config | None) -> Runt
     return Runtime(runtime.device, half)
 
 
-def _peek(checkpoint: str, config: ModelConfig | None) -> tuple[ModelConfig, InputError | None]:
-    """What the checkpoint holds; or what is wrong with it, which is told when the scenes have been checked."""
-    from rayzer.model.rayzer import RayZerConfig
-    from rayzer.model.weights import peek_config
+def _tell(found: Sequence[dict[str, Any]], output: Path) -> int:
+    """Print what came of the checkpoint and its baseline, if there is one; returns the exit code."""
+    from rayzer.evaluation.baseline import BASELINE
+    from rayzer.evaluation.evaluate import COMPARISON, PAGE
 
-    try:
-        return peek_config(checkpoint, config), None
-    except InputError as error:
-        return RayZerConfig(), error
+    _tell_summary(found[0])
+    if len(found) > 1:
+        _tell_comparison([output / BASELINE, output])
+    for failure in (failure for each in found for failure in each["failed"]):
+        named = "" if failure["error"].startswith(failure["name"]) else f"{failure['name']}: "
+        print(f"rayzer: left out: {one_line(named + failure['error'])}", file=sys.stderr)
+    print(f"Open {output / (COMPARISON if len(found) > 1 else PAGE)} in a browser.")
+    return 1 if any(each["failed"] for each in found) else 0
 
 
-def _tell(found: dict[str, Any], output: Path) -> int:
-    """Print the summary; returns the exit code."""
-    summary, failed = found["summary"], found["failed"]
+def _tell_summary(found: dict[str, Any]) -> None:
+    summary = found["summary"]
     scores = [f"PSNR {summary['psnr']:.2f} dB"]
     scores += [f"{name.upper()} {summary[name]:.3f}" for name in ("ssim", "lpips") if summary[name] is not None]
     if summary["lpips"] is None:
@@ -190,8 +206,10 @@ def _tell(found: dict[str, Any], output: Path) -> int:
     left_out = sum(len(names) for names in found["left_out"].values())
     if left_out:
         print(f"{counted(left_out, 'scene')} of the list without views in the view index; named in results.json.")
-    for failure in failed:
-        named = "" if failure["error"].startswith(failure["name"]) else f"{failure['name']}: "
-        print(f"rayzer: left out: {one_line(named + failure['error'])}", file=sys.stderr)
-    print(f"Open {output / 'index.html'} in a browser.")
-    return 1 if failed else 0
+
+
+def _tell_comparison(folders: Sequence[Path]) -> None:
+    from rayzer.report.comparison_page import compare
+    from rayzer.report.comparison_text import comparison_text
+
+    print("", comparison_text(compare(folders)), sep="\n")

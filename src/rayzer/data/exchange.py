@@ -54,27 +54,27 @@ def inverse_rigid(transform: np.ndarray) -> np.ndarray:
 
 
 def frames_from_cameras(
-    cameras: Cameras, names: Sequence[str], paths: Sequence[Path], width_px: int, height_px: int
+    cameras: Cameras, names: Sequence[str], images: Sequence[Path] | np.ndarray, width_px: int, height_px: int
 ) -> tuple[Frame, ...]:
     """Frames of pictures of one size.
 
     Args:
         cameras: batch shape [n].
-        names, paths: n names and n image files.
+        names, images: n names, and n image files or pictures uint8 [n, h, w, 3].
         width_px, height_px: size of each picture.
 
     Returns:
         n frames in the same order, without distortion, poses float64.
 
     Raises:
-        ValueError: if there are not n names and n paths.
+        ValueError: if there are not n names and n images.
     """
     cameras = cameras.detach().to("cpu", torch.float64)
     poses = cameras.world_from_camera.numpy()
     intrinsics = cameras.intrinsics_px(width_px, height_px).tolist()
     return tuple(
-        Frame(name, path, width_px, height_px, tuple(fxfycxcy_px), world_from_camera=pose)
-        for name, path, fxfycxcy_px, pose in zip(names, paths, intrinsics, poses, strict=True)
+        Frame(name, image, width_px, height_px, tuple(fxfycxcy_px), world_from_camera=pose)
+        for name, image, fxfycxcy_px, pose in zip(names, images, intrinsics, poses, strict=True)
     )
 
 

@@ -44,7 +44,9 @@ from rayzer.errors import InputError, seen_from
 from rayzer.progress import Advance, progress_bar
 
 SCENES, LIST, CHECKSUMS = "scenes", "scenes.txt", "SHA256SUMS"
-_WRITES = (SCENES, LIST, INDEX, CHECKSUMS)
+WRITES = (SCENES, LIST, INDEX, CHECKSUMS)
+"""Entries of the folder of a packed set."""
+
 _MEMORY_BYTES = 256 * 2**20  # of pictures for a worker; more are kept on disk until the scene is complete
 
 
@@ -285,8 +287,8 @@ def _inner_name(frame: Frame, scene: Scene) -> str | None:
 
 def _check(source: Path, out: Path, tasks: Sequence[SceneTask]) -> None:
     refuse_videos(task.ref for task in tasks)
-    check_apart(out, _WRITES, {source, *(task.ref.path for task in tasks)})
-    check_replaced(out, _WRITES, own=_WRITES if Packed().recognises(out) else ())
+    check_apart(out, WRITES, {source, *(task.ref.path for task in tasks)})
+    check_replaced(out, WRITES, own=WRITES if Packed().recognises(out) else ())
 
 
 def _report(outcomes: Sequence[SceneOutcome], missing: int) -> PackReport:
@@ -307,15 +309,23 @@ def _finish(staging: Staging, request: PackRequest, outcomes: Sequence[SceneOutc
 
     def describe(folder: Path) -> None:
         staging.tidy({task.name for task, _ in made})
-        _write_lists(folder, request, outcomes, _relative_to(source))
+        write_lists(folder, request.preprocessing, outcomes, _relative_to(source))
 
     lists = [(staging.folder / name, staging.out / name) for name in (LIST, INDEX, CHECKSUMS)]
     staging.finish(describe, [(staging.results, staging.out / SCENES), *lists])
 
 
-def _write_lists(
-    folder: Path, request: PackRequest, outcomes: Sequence[SceneOutcome], relative: Callable[[str], str]
+def write_lists(
+    folder: Path, preprocessing: Preprocessing, outcomes: Sequence[SceneOutcome], relative: Callable[[str], str]
 ) -> None:
+    """Write the scene list, index and checksums of a packed set into `folder`.
+
+    Args:
+        folder: where to.
+        preprocessing: that of all scenes.
+        outcomes: of all scenes: of those that are packed, the result is a `PackedFile` as a dictionary.
+        relative: takes the place of the set's source on this machine out of a message.
+    """
     packed = [(f"{SCENES}/{outcome.task.name}", outcome.result) for outcome in outcomes if outcome.result is not None]
     entries = [
         {"file": file, **result, "unreadable": [*map(relative, result["unreadable"])]} for file, result in packed
@@ -328,7 +338,7 @@ def _write_lists(
     index = {
         "format": SET_FORMAT,
         "version": SET_VERSION,
-        "preprocessing": asdict(request.preprocessing),
+        "preprocessing": asdict(preprocessing),
         "scenes": entries,
         "left_out": left_out,
     }

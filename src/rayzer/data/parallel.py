@@ -6,9 +6,11 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from typing import TypeVar
@@ -39,13 +41,41 @@ def as_they_come(function: Callable[[Item], Result], items: Sequence[Item], work
     if min(workers, len(items)) <= 1:
         yield from map(function, items)
         return
-    context = _context()
-    ours, theirs = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(min(workers, len(items)), context, _end_with, (ours,))
-    try:
+    with worker_pool(min(workers, len(items))) as pool:
         for future in as_completed([pool.submit(function, item) for item in items]):
             yield future.result()
-        pool.shutdown()
+
+
+def in_order(
+    pool: ProcessPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
+) -> Iterator[Result]:
+    """Results of `function` for all items, in their order; up to `ahead` are in work before they are asked for.
+
+    Raises:
+        Exception: what `function` raises.
+    """
+    begun: deque[Future[Result]] = deque()
+    for item in items:
+        begun.append(pool.submit(function, item))
+        if len(begun) > ahead:
+            yield begun.popleft().result()
+    while begun:
+        yield begun.popleft().result()
+
+
+@contextmanager
+def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes for as long as the block lasts; what they are doing when it ends with an error is ended at once.
+
+    Raises:
+        InputError: if a process is killed from outside.
+    """
+    context = _context()
+    ours, theirs = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(workers, context, _end_with, (ours,))
+    try:
+        yield pool
+        pool.shutdown(cancel_futures=True)
     except BrokenProcessPool:
         problem = "a worker process was killed, perhaps for want of memory"
         raise InputError(f"{problem}; run the same command again when more is free, or on another machine") from None

@@ -99,7 +99,7 @@ class RoomSamples:
         chosen, split = in_frame_order(self.views.draw_views(self.frames, draw.step, draw.counts, rng))
         frames = chosen[0]
         seen = with_views(room, frames.tolist())
-        images = to_uint8(render_images(seen, self.image_size, self.quality))
+        images = to_uint8(render_images([seen], self.image_size, self.quality)[0])
         images = images.contiguous(memory_format=torch.channels_last)
         return Sample(images, frames, split, f"room {seed}", self._cameras(seen.cameras))
 

@@ -8,8 +8,8 @@ several machines can work on one plan without locks, and whatever ends them, not
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -93,6 +93,16 @@ class Staging:
     def plan(self) -> Path:
         """The file that says which command the work is of."""
         return self.folder / "plan.json"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is any unfinished work."""
+        return exists(self.plan)
+
+    def goes_on_with(self, plan: Plan, overwrite: bool) -> bool:
+        """Whether there is unfinished work that a command of this plan would go on with, and not throw away."""
+        found = _read(self.plan)
+        return found is not None and _is_of(found, plan.as_json()) and (not overwrite or found["overwrite"])
 
     @property
     def is_moving(self) -> bool:
@@ -260,21 +270,31 @@ def run_scenes(job: SceneJob, staging: Staging, tasks: Sequence[SceneTask], work
     """Do the job for all of `tasks` that are not done yet; those that failed before are tried again.
 
     Raises:
-        InputError: if results cannot be written. What is finished stays for the next run.
+        InputError: as `pending_tasks`.
     """
-    pending = [task for task in tasks if (outcome := staging.outcome(task)) is None or outcome.result is None]
-    if staging.is_moving or not pending:
-        return
-    done = len(tasks) - len(pending)
-    try:
-        advance(done, len(tasks))
+    with pending_tasks(staging, tasks) as pending:
+        done = len(tasks) - len(pending)
         if min(workers, len(pending)) > 1:
+            advance(done, len(tasks))
             for count, _ in enumerate(as_they_come(partial(staging.process, job), pending, workers), start=1):
                 advance(done + count, len(tasks))
         else:
-            for count, task in enumerate(pending):
-                staging.process(job, task, _share(advance, done + count, len(tasks)))
-                advance(done + count + 1, len(tasks))
+            for count, task in enumerate(pending, start=done):
+                advance(count, len(tasks))
+                staging.process(job, task, share_of(advance, count, len(tasks)))
+                advance(count + 1, len(tasks))
+
+
+@contextmanager
+def pending_tasks(staging: Staging, tasks: Sequence[SceneTask]) -> Iterator[list[SceneTask]]:
+    """Those tasks that are to be done now: the ones that were not tried, or failed. None if only moving is left.
+
+    Raises:
+        InputError: if what is done with them cannot be written. What is finished stays for the next run.
+    """
+    pending = [task for task in tasks if (outcome := staging.outcome(task)) is None or outcome.result is None]
+    try:
+        yield [] if staging.is_moving else pending
     except OSError as error:
         raise unwritable(staging.out, error) if exists(staging.plan) else _taken(staging.out) from error
 
@@ -300,11 +320,11 @@ def _taken(out: Path) -> InputError:
     )
 
 
-def _share(advance: Advance, before: int, scenes: int) -> Advance:
-    """The progress of one scene among others, or on its own scale if it is the only one."""
+def share_of(advance: Advance, before: int, scenes: int, count: int = 1) -> Advance:
+    """The progress of `count` scenes that come after `before` others, on its own scale if there is only one at all."""
     if scenes == 1:
         return advance
-    return lambda done, total: advance(before + done / max(total or 1, 1), scenes)
+    return lambda done, total: advance(before + count * done / max(total or 1, 1), scenes)
 
 
 def _claim(staging: Staging, plan: dict[str, Any], overwrite: bool, shared: bool) -> None:

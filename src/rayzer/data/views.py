@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 from rayzer.data.formats import read_scene
 from rayzer.data.images import EncodedImage, ImageFit, fit_cover, open_photo
 from rayzer.data.scenes import Frame, Scene
-from rayzer.data.sources.packed_file import PackedImage
+from rayzer.data.sources.packed_file import PackedImage, load_rows
 from rayzer.data.sources.rayzer_json import read_rayzer_json
 from rayzer.data.sources.source import VIDEO_FRAMES, ReadOptions
 from rayzer.errors import InputError
@@ -131,9 +132,10 @@ def decode_frames(
     ((width, height),) = sizes
     pixels = np.empty((len(frames), height, width, 3), np.uint8)
     first: dict[Frame, int] = {}
+    pictures = _pictures(fits)
     for index, frame in enumerate(frames):
         known = first.setdefault(frame, index)
-        pixels[index] = pixels[known] if known < index else _fitted(frame, fits[frame])
+        pixels[index] = pixels[known] if known < index else _fitted(frame, next(pictures), fits[frame])
     return pixels, tuple(fits[frame] for frame in frames)
 
 
@@ -199,8 +201,20 @@ def _picture(frame: Frame) -> Image.Image | np.ndarray:
     return frame.image if isinstance(frame.image, np.ndarray) else frame.image.load()
 
 
-def _fitted(frame: Frame, fit: ImageFit) -> np.ndarray:
-    image = _picture(frame)
+def _pictures(frames: Iterable[Frame]) -> Iterator[Image.Image | np.ndarray]:
+    """The picture of each frame; for neighbours that lie in one packed scene, its file is opened once."""
+    for file, neighbours in groupby(frames, _packed_file):
+        if file is None:
+            yield from map(_picture, neighbours)
+        else:
+            yield from load_rows(file, (frame.image for frame in neighbours if isinstance(frame.image, PackedImage)))
+
+
+def _packed_file(frame: Frame) -> Path | None:
+    return frame.image.path if isinstance(frame.image, PackedImage) else None
+
+
+def _fitted(frame: Frame, image: Image.Image | np.ndarray, fit: ImageFit) -> np.ndarray:
     try:
         return fit.apply(image)
     except ValueError as error:
@@ -211,13 +225,18 @@ def _fitted(frame: Frame, fit: ImageFit) -> np.ndarray:
 def fitted_cameras(frames: Sequence[Frame], fits: Sequence[ImageFit]) -> Cameras | None:
     """Float32 cameras [v] of fitted pictures; None if pose or intrinsics of any frame are unknown."""
     poses = [frame.world_from_camera for frame in frames if frame.world_from_camera is not None]
-    known = [(frame.fxfycxcy_px, fit) for frame, fit in zip(frames, fits, strict=True)]
-    intrinsics = [_intrinsics(fxfycxcy_px, fit) for fxfycxcy_px, fit in known if fxfycxcy_px is not None]
-    if len(poses) < len(frames) or len(intrinsics) < len(frames):
+    known = [frame.fxfycxcy_px for frame in frames if frame.fxfycxcy_px is not None]
+    if len(poses) < len(frames) or len(known) < len(frames):
         return None
-    return Cameras(torch.from_numpy(np.stack(poses)).float(), torch.from_numpy(np.stack(intrinsics)).float())
+    intrinsics = _intrinsics(np.array(known), fits)
+    return Cameras(torch.from_numpy(np.stack(poses)).float(), torch.from_numpy(intrinsics).float())
 
 
-def _intrinsics(fxfycxcy_px: Sequence[float], fit: ImageFit) -> np.ndarray:
-    size = [fit.width_px, fit.height_px, fit.width_px, fit.height_px]
-    return fit.intrinsics_to_fitted(fxfycxcy_px) / size
+def _intrinsics(fxfycxcy_px: np.ndarray, fits: Sequence[ImageFit]) -> np.ndarray:
+    """Of pictures [v, 4] -> as fractions of the fitted ones [v, 4]."""
+    fractions = np.empty(fxfycxcy_px.shape)
+    for fit in set(fits):  # most often all are the same
+        rows = [row for row, its in enumerate(fits) if its == fit]
+        size = [fit.width_px, fit.height_px, fit.width_px, fit.height_px]
+        fractions[rows] = fit.intrinsics_to_fitted(fxfycxcy_px[rows]) / size
+    return fractions

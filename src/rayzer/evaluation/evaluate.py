@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from rayzer.evaluation.extras import fly_throughs, probe_section
 from rayzer.evaluation.measure import Measurer
 from rayzer.evaluation.plan import Work, reasons_of
 from rayzer.evaluation.processes import Share
-from rayzer.evaluation.results import FORMAT, Collected, Facts, assemble, versions
+from rayzer.evaluation.results import FORMAT, Collected, Facts, assemble, inputs_of, versions
 from rayzer.evaluation.scenes import load_sample
 from rayzer.evaluation.scoring import Scorer
 from rayzer.evaluation.settings import Protocol, Request
@@ -30,31 +31,37 @@ from rayzer.progress import progress_bar
 from rayzer.report.evaluation_page import write_evaluation_page
 
 RESULTS, PAGE = "results.json", "index.html"
-WRITES = (SCENES, RESULTS, PAGE)
+COMPARISON = "comparison.html"  # of these results with a baseline's; it goes when they do
+WRITES = (SCENES, RESULTS, PAGE, COMPARISON)
 FAILED = "failed"  # in the unfinished work: a process that cannot go on tells the others so
 
 
-def check_output(request: Request, work: Work | None = None, checkpoint: str = "") -> None:
+def check_output(request: Request, inputs: Sequence[Path], may_stay: bool = False) -> None:
     """Make sure that results replace nothing but those of an earlier evaluation, and none of their own input.
 
     Args:
-        work: what will be read, once that is known.
+        inputs: what is read.
+        may_stay: finished results may be kept; `WithBaseline` finds out.
 
     Raises:
         InputError: if they would.
     """
     out = request.out
-    if not Staging(out).is_moving:
+    if not (Staging(out).is_moving or may_stay):
         check_output_folder(out, request.overwrite)
     check_replaced(out, WRITES, own=WRITES if mentions(out / RESULTS, FORMAT) else ())
-    lists = [request.scenes, *([] if request.pairs is None else [request.pairs])]
-    inputs = [*lists, request.view_index, *request.counts, Path(checkpoint)]
-    for scene in {id(scene): scene for unit in (work.units if work else ()) for scene in unit.scenes}.values():
-        inputs += [scene.ref.path, *(frame.image for frame in scene.frames if isinstance(frame.image, Path))]
     replaced = [(out / name).resolve() for name in WRITES]
     for path in inputs if out.exists() else []:
         if any(path.resolve() == entry or entry in path.resolve().parents for entry in replaced):
             raise InputError(f"{out}: results would replace the input {path}; choose another output folder")
+
+
+def inputs_among(request: Request, work: Work | None) -> list[Path]:
+    """The files and folders that an evaluation reads, with those of its scenes once they are known."""
+    scenes = {id(scene): scene for unit in (work.units if work else ()) for scene in unit.scenes}.values()
+    pictures = [frame.image for scene in scenes for frame in scene.frames if isinstance(frame.image, Path)]
+    lists = [request.scenes, *([] if request.pairs is None else [request.pairs])]
+    return [*lists, request.view_index, *request.counts, *(scene.ref.path for scene in scenes), *pictures]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +86,12 @@ class Evaluation:
     scorer: Scorer
     share: Share
 
-    def run(self) -> dict[str, Any] | None:
+    def run(self, last: Callable[[], object] = lambda: None) -> dict[str, Any] | None:
         """Measure everything, or go on where the same command was interrupted.
+
+        Args:
+            last: what is done in the first process when all results are in their place; the work is unfinished until
+                then, so it is done again if it was cut short.
 
         Returns:
             the content of `results.json`, in the first process; None in the others.
@@ -88,19 +99,42 @@ class Evaluation:
         Raises:
             InputError: if a scene cannot be evaluated (unless `keep_going`), or the results cannot be written.
         """
-        with self._alone():
-            facts = self._facts()
-            plan = Plan("evaluate", self._settings(facts), tuple(self._tasks.values()))
-            with self.share.together():
-                staging = self._open(plan) if self.share.is_first else None
-            with self.share.together():
-                staging = staging or open_staging(self.request.out, plan, self.request.overwrite, shared=True)
-                if not staging.is_moving:
-                    self._measure(staging)
-            return self._finish(staging, facts) if self.share.is_first else None
+        with self.alone():
+            return self.run_in_own_folder(last)
+
+    def run_in_own_folder(self, last: Callable[[], object]) -> dict[str, Any] | None:
+        """What `run` does, for who is `alone` already."""
+        with self.share.together():
+            staging = self.begin() if self.share.is_first else None
+        with self.share.together():
+            staging = staging or open_staging(self.request.out, self.plan, self.request.overwrite, shared=True)
+            if not staging.is_moving:
+                self._measure(staging)
+        return self._finish(staging, last) if self.share.is_first else None
+
+    def begin(self) -> Staging:
+        """Begin the work, or go on with what the same command left unfinished.
+
+        Raises:
+            InputError: if the output folder holds anything else, or cannot be written.
+        """
+        staging = open_staging(self.request.out, self.plan, self.request.overwrite)
+        (staging.folder / FAILED).unlink(missing_ok=True)
+        return staging
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the very results that `run` would give are there, and nothing is left to do for them."""
+        out = self.request.out
+        return not Staging(out).is_open and inputs_of(out / RESULTS) == self._facts.inputs_sha256
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What unfinished work of this evaluation is known by."""
+        return Plan("evaluate", self._settings, tuple(self._tasks.values()))
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
         """Inside, no other evaluation works on the output folder."""
         out = self.request.out
         if not self.share.is_first:
@@ -118,47 +152,50 @@ class Evaluation:
             with suppress(OSError):  # it is not empty
                 out.rmdir()
 
-    def _open(self, plan: Plan) -> Staging:
-        staging = open_staging(self.request.out, plan, self.request.overwrite)
-        (staging.folder / FAILED).unlink(missing_ok=True)
-        return staging
-
     @property
     def _tasks(self) -> dict[str, SceneTask]:
         return {unit.name: SceneTask(n, unit.scenes[0].ref, unit.name) for n, unit in enumerate(self.work.units)}
 
-    def _facts(self) -> Facts:
-        request, model = self.request, self.model
-        view_index = file_sha256(request.view_index)
-        protocol = Protocol.of(request.protocol, model.config, request.config, self.runtime, view_index)
-        weights = {"sha256": file_sha256(weights_file(self.checkpoint)), "fingerprint": fingerprint(model)}
-        data = {
-            "scenes": str(request.scenes),
-            "view_index": str(request.view_index),
-            "view_index_sha256": view_index,
-            "counts": [str(path) for path in request.counts],
-            "pairs": None if request.pairs is None else str(request.pairs),
-        }
-        selected = self.work.selected
-        return Facts(
-            title=f"{_model_title(self.checkpoint)} on {_data_title(request.scenes)}",
-            checkpoint={"path": self.checkpoint, **weights},
-            protocol=protocol.as_json(),
-            data=data,
-            left_out={"null": list(selected.null), "absent": list(selected.absent)},
-            reasons=reasons_of(model, request, self.scorer, self.runtime),
-        )
+    @cached_property
+    def _protocol(self) -> dict[str, Any]:
+        request, view_index = self.request, file_sha256(self.request.view_index)
+        return Protocol.of(request.protocol, self.model.config, request.config, self.runtime, view_index).as_json()
 
-    def _settings(self, facts: Facts) -> dict[str, Any]:
-        """All that the results depend on: unfinished work of other settings is not gone on with."""
+    @cached_property
+    def _weights(self) -> dict[str, str]:
+        return {"sha256": file_sha256(weights_file(self.checkpoint)), "fingerprint": fingerprint(self.model)}
+
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        """All that the results depend on: work of other settings is not gone on with, and its results are not kept."""
         return {
             **asdict(self.request.config),
-            **{f"protocol.{key}": value for key, value in facts.protocol.items()},
-            **{f"checkpoint.{key}": value for key, value in facts.checkpoint.items() if key != "path"},
+            **{f"protocol.{key}": value for key, value in self._protocol.items()},
+            **{f"checkpoint.{key}": value for key, value in self._weights.items()},
             **versions(self.runtime),
             "lpips_sha256": list(self.scorer.weights_sha256),
             "scenes_sha256": self.work.fingerprint(),
         }
+
+    @cached_property
+    def _facts(self) -> Facts:
+        request, selected = self.request, self.work.selected
+        data = {
+            "scenes": str(request.scenes),
+            "view_index": str(request.view_index),
+            "view_index_sha256": self._protocol["view_index_sha256"],
+            "counts": [str(path) for path in request.counts],
+            "pairs": None if request.pairs is None else str(request.pairs),
+        }
+        return Facts(
+            title=f"{_model_title(self.checkpoint)} on {_data_title(request.scenes)}",
+            checkpoint={"path": self.checkpoint, **self._weights},
+            protocol=self._protocol,
+            data=data,
+            left_out={"null": list(selected.null), "absent": list(selected.absent)},
+            reasons=reasons_of(self.model, request, self.scorer, self.runtime),
+            inputs_sha256=hashlib.sha256(json.dumps(self._settings, sort_keys=True).encode()).hexdigest(),
+        )
 
     def _measure(self, staging: Staging) -> None:
         """Do this process's share of all batches that are not done yet."""
@@ -186,31 +223,32 @@ class Evaluation:
         except OSError as error:
             raise unwritable(self.request.out, error) from error
 
-    def _finish(self, staging: Staging, facts: Facts) -> dict[str, Any]:
+    def _finish(self, staging: Staging, last: Callable[[], object]) -> dict[str, Any]:
         """Put everything together and move it to its place."""
         out, file = self.request.out, staging.folder / RESULTS
 
         def describe(folder: Path) -> None:
-            content = self._content(staging, facts)
+            content = self._content(staging)
             staging.tidy([unit.name for unit in self.work.units if unit.kind == "scene"])
             file.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
         def make_room() -> None:
             if exists(file):  # else it has been moved
-                for name in (RESULTS, PAGE):
+                for name in (COMPARISON, RESULTS, PAGE):
                     remove_entry(out / name)
 
         def complete() -> None:
             for tokens in (out / SCENES).glob(f"*/{TOKENS}"):
                 tokens.unlink()
             write_evaluation_page(out)
+            last()
 
         moves = [(staging.results, out / SCENES), (file, out / RESULTS)]
         staging.finish(describe, moves, first=make_room, last=complete)
         return json.loads((out / RESULTS).read_text(encoding="utf-8"))
 
-    def _content(self, staging: Staging, facts: Facts) -> dict[str, Any]:
-        model, config, reasons = self.model, self.request.config, dict(facts.reasons)
+    def _content(self, staging: Staging) -> dict[str, Any]:
+        model, config, reasons = self.model, self.request.config, dict(self._facts.reasons)
         found = self._collect(staging)
         scenes = fly_throughs(found.scenes, self.work.selected.scenes, model, self.runtime, staging.results, config)
         probe = None
@@ -218,7 +256,7 @@ class Evaluation:
             probe, reason = probe_section(staging.results, scenes, model, self.runtime)
             reasons |= {} if probe else {"probe": reason}
         found = replace(found, scenes=scenes, probe=probe)
-        return assemble(found, replace(facts, reasons=reasons), model, self.runtime)
+        return assemble(found, replace(self._facts, reasons=reasons), model, self.runtime)
 
     def _collect(self, staging: Staging) -> Collected:
         """What the records hold, by kind of unit."""

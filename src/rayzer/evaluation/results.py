@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,6 +37,7 @@ class Facts:
         data: the files that were evaluated.
         left_out: names of scenes of the list that are not evaluated.
         reasons: why something is not computed, by its name in the results.
+        inputs_sha256: of all that the results depend on.
     """
 
     title: str
@@ -43,6 +46,7 @@ class Facts:
     data: dict[str, Any]
     left_out: dict[str, list[str]]
     reasons: Mapping[str, str]
+    inputs_sha256: str
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,18 @@ def assemble(found: Collected, facts: Facts, model: Model, runtime: Runtime) -> 
         "protocol": facts.protocol,
         "data": facts.data,
         "versions": versions(runtime),
+        "inputs_sha256": facts.inputs_sha256,
         "scenes": list(found.scenes),
     }
+
+
+def inputs_of(path: Path) -> str | None:
+    """The SHA-256 of all that the results in a `results.json` depend on; None if there are none, or they lack it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content.get("inputs_sha256") if isinstance(content, dict) else None
 
 
 def versions(runtime: Runtime) -> dict[str, str]:

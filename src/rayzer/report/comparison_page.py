@@ -40,6 +40,13 @@ class Run:
         """Where the page of this run lies, if it has one."""
         return self.url(PAGE_NAME) if exists(self.files.folder / PAGE_NAME) else None
 
+    @property
+    def picture_size(self) -> str:
+        """Width and height of what was scored, as "256 × 256 pixels"; empty if it is not known."""
+        protocol = self.results.facts.get("protocol", {})
+        sides = [protocol.get(side) for side in ("width_px", "height_px")]
+        return f"{sides[0]} × {sides[1]} pixels" if all(sides) else ""
+
     def url(self, picture: str | None) -> str | None:
         """Where a picture of this run lies, as seen from the page; None if it is missing."""
         present = self.files.present(picture)
@@ -136,6 +143,10 @@ class ComparisonPage:
             if others:
                 sentence = f"{what} than {first.name}: {', '.join(others)}. Their scores may not be comparable."
                 notices.append(Notice("warning", sentence))
+        sizes = [f"{run.name} ({run.picture_size})" for run in self.runs[1:] if _differ(run, first)]
+        if sizes:
+            sentence = f"Pictures of another size than {first.name} ({first.picture_size}): {', '.join(sizes)}. "
+            notices.append(Notice("warning", f"{sentence}Scores at different sizes do not compare."))
         others = [run.name for run in self.runs[1:] if run.scenes.keys() != first.scenes.keys()]
         if others:
             sentence = f"Other scenes than {first.name}: {', '.join(others)}. Means are over different scenes; "
@@ -181,6 +192,19 @@ COMPARABLE = (
 """(section, key, sentence) of what must be equal for scores to be comparable."""
 
 
+def compare(folders: Sequence[Path], start: Path = Path()) -> ComparisonPage:
+    """What there is to say about the results in `folders`, on a page that lies in `start`.
+
+    Raises:
+        InputError: if a `results.json` cannot be used.
+    """
+    results = [load_results(folder) for folder in folders]
+    names = run_names(results, folders)
+    places = [_seen_from(start, folder) for folder in folders]
+    files = [PictureFolder(folder) for folder in folders]
+    return ComparisonPage([Run(*parts) for parts in zip(names, places, results, files, strict=True)])
+
+
 def write_comparison_page(path: Path, folders: Sequence[Path], overwrite: bool = False) -> None:
     """Write a page about the results in `folders`; it shows their pictures where they lie.
 
@@ -193,15 +217,16 @@ def write_comparison_page(path: Path, folders: Sequence[Path], overwrite: bool =
         InputError: if a `results.json` cannot be used, or the page exists or cannot be written.
     """
     check_output_file(path, overwrite)
-    results = [load_results(folder) for folder in folders]
-    names = run_names(results, folders)
-    places = [_seen_from(path.parent, folder) for folder in folders]
-    files = [PictureFolder(folder) for folder in folders]
-    page = ComparisonPage([Run(*parts) for parts in zip(names, places, results, files, strict=True)])
+    page = compare(folders, path.parent)
     try:
         write_page(path, "comparison.html.j2", page=page)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another name with -o") from None
+
+
+def _differ(run: Run, first: Run) -> bool:
+    """Whether pictures are known to be of different sizes."""
+    return "" not in (run.picture_size, first.picture_size) and run.picture_size != first.picture_size
 
 
 def _seen_from(start: Path, folder: Path) -> str:

@@ -1,18 +1,29 @@
 import json
+import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.numpy import load_file
 
+from rayzer.data.dataset import Draw, SceneSamples
 from rayzer.data.formats import find_scenes, read_scene
+from rayzer.data.images import Preprocessing
+from rayzer.data.sources.packed_file import read_packed_file
 from rayzer.data.synthetic import writing
+from rayzer.data.synthetic.camera_paths import NoClearPath
 from rayzer.data.synthetic.rooms import compose, compose_pair, render_room, render_rooms
 from rayzer.data.synthetic.tiles import PictureSet
 from rayzer.data.synthetic.writing import MAX_SEED, RoomsRequest, synthesize
+from rayzer.data.view_sampling import ViewConfig, ViewSampler
 from rayzer.data.views import load_views, to_uint8
 from rayzer.errors import InputError
 
 SMALL = ("--views", 3, "--image-size", 16, "--device", "cpu", "--workers", 1)
+LISTS = ("scenes.txt", "rooms.json")
+CROP = Preprocessing(16, 8).fit
 
 
 def test_rooms_are_scenes(tmp_path, run):
@@ -28,6 +39,87 @@ def test_rooms_are_scenes(tmp_path, run):
     poses = [frame.world_from_camera for frame in read_scene(refs[0]).frames]
     np.testing.assert_allclose(np.stack(poses), compose(7, 3).world_from_camera.numpy(), atol=1e-12)
     np.testing.assert_allclose(views.cameras.intrinsics, truth.cameras.intrinsics, atol=1e-6)
+
+
+def same_scenes(one, other):
+    """Whether two packed sets give the same, scene by scene, bit for bit."""
+    files = [sorted((folder / "scenes").iterdir()) for folder in (one, other)]
+    assert [file.name for file in files[0]] == [file.name for file in files[1]]
+    for pair in zip(*files, strict=True):
+        contents = [load_file(file) for file in pair]
+        assert contents[0].keys() == contents[1].keys() == {"images", "rows", "world_from_camera", "fxfycxcy_px"}
+        assert all(np.array_equal(contents[0][name], contents[1][name]) for name in contents[0])
+        ours, theirs = (read_packed_file(file)[0] for file in pair)
+        assert (ours.name, ours.preprocessing) == (theirs.name, theirs.preprocessing)
+        assert [replace(frame, file=None) for frame in theirs.frames] == list(ours.frames)
+
+
+@pytest.mark.parametrize(
+    ("more", "patch_size"), [((), 16), (("--pairs", "--span", 0.3), 16), (("--image-size", 24), 8)]
+)
+def test_packed_rooms_are_those_that_pack_makes(tmp_path, run, more, patch_size):
+    options = ("--scenes", 2, "--seed", 7, *SMALL, *more)
+    code, out, err = run("data", "synthesize", tmp_path / "packed", *options, "--packed")
+    assert code == 0, err
+    assert f"{4 if '--pairs' in more else 2} rooms of 3 pictures" in out
+    assert run("data", "synthesize", tmp_path / "rooms", *options)[0] == 0
+    size = ("--image-size", *((24, "--patch-size", 8) if 24 in more else (16,)), "--workers", 1)
+    assert run("data", "pack", tmp_path / "rooms", tmp_path / "later", *size)[0] == 0
+    same_scenes(tmp_path / "packed", tmp_path / "later")
+    names = {path.name for path in (tmp_path / "packed").iterdir()}
+    assert names == {*(path.name for path in (tmp_path / "later").iterdir()), "rooms.json"}
+    assert (tmp_path / "packed/scenes.txt").read_bytes() == (tmp_path / "later/scenes.txt").read_bytes()
+    ours, theirs = (json.loads((tmp_path / folder / "index.json").read_text()) for folder in ("packed", "later"))
+    for entry in (*ours["scenes"], *theirs["scenes"]):
+        del entry["bytes"], entry["sha256"]  # of files that name the pictures they were made of, or do not
+    assert ours == theirs
+    subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=tmp_path / "packed", check=True, capture_output=True)
+
+
+def test_packed_rooms_are_trained_on(tmp_path, run):
+    assert run("data", "synthesize", tmp_path / "rooms", "--scenes", 2, *SMALL, "--packed")[0] == 0
+    for path in (tmp_path / "rooms", tmp_path / "rooms/scenes.txt"):
+        source = SceneSamples(find_scenes(path), ViewSampler(ViewConfig((2, 2), (2, 2), 0), 2, 1), CROP, "stored")
+        samples = [source.sample(Draw(0, 0, number, number, (2, 1))) for number in range(2)]
+        for sample in samples:
+            truth = render_room(int(sample.scene[-1]), 3, 16)
+            assert torch.equal(sample.images, to_uint8(truth.images))
+            torch.testing.assert_close(sample.cameras.world_from_camera, truth.cameras.world_from_camera)
+            torch.testing.assert_close(sample.cameras.intrinsics, truth.cameras.intrinsics)
+
+
+def test_rooms_and_packed_rooms_replace_each_other(tmp_path, run):
+    options = ("--scenes", 2, *SMALL, "--overwrite")
+    kinds = {(): {"room-000000", "room-000001", *LISTS}, ("--packed",): {"scenes", "index.json", "SHA256SUMS", *LISTS}}
+    for more in ((), ("--packed",), ("--packed",), ()):
+        assert run("data", "synthesize", tmp_path / "rooms", *options, *more)[0] == 0
+        assert {path.name for path in (tmp_path / "rooms").iterdir()} == kinds[more]
+
+
+def test_a_packed_set_of_others_is_not_replaced(tmp_path, run):
+    assert run("data", "synthesize", tmp_path / "rooms", "--scenes", 1, *SMALL)[0] == 0
+    assert run("data", "pack", tmp_path / "rooms", tmp_path / "mine", "--image-size", 16, "--workers", 1)[0] == 0
+    code, _, err = run("data", "synthesize", tmp_path / "mine", "--scenes", 1, *SMALL, "--packed", "--overwrite")
+    assert code == 2
+    assert f"{tmp_path / 'mine/scenes'}: was not made by an earlier run" in err
+
+
+def test_a_room_that_is_left_out_of_a_packed_set_is_listed(tmp_path, monkeypatch):
+    def crowded(seed, *rest):
+        if seed == 1:
+            raise NoClearPath("there is no way through")
+        return compose(seed, *rest)
+
+    monkeypatch.setattr("rayzer.data.synthetic.writing.compose", crowded)
+    told = synthesize(tmp_path / "rooms", RoomsRequest(0, 3, 2, 16, packed=True), "cpu", 1, False)
+    assert told == ["room 1: there is no way through; choose a smaller --span or another --seed"]
+    index = json.loads((tmp_path / "rooms/index.json").read_text())
+    assert index["left_out"] == [{"scene": "rooms#1", "reason": told[0]}]
+    assert [path.stem for path in find_paths(tmp_path / "rooms")] == ["room-000000", "room-000002"]
+
+
+def find_paths(folder):
+    return [ref.path for ref in find_scenes(folder)]
 
 
 def test_the_request_is_written_down(tmp_path):
@@ -143,6 +235,9 @@ def test_a_benchmark_is_what_it_is(tmp_path, run):
     code, _, err = run("data", "synthesize", tmp_path / "rooms", "--benchmark", "rooms-v1", "--views", 3)
     assert code == 2
     assert "--views: rooms-v1 is what it is" in err
+    code, _, err = run("data", "synthesize", tmp_path / "rooms", "--benchmark", "rooms-v1", "--packed")
+    assert code == 2
+    assert "--packed: rooms-v1 is what it is" in err
 
 
 def test_a_full_disk_at_the_end(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ import math
 import os
 import shutil
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -57,18 +58,32 @@ class PackedImage:
         Raises:
             InputError: naming the file, if it cannot be read.
         """
-        shape = (self.fit.height_px, self.fit.width_px, 3)
-        try:  # not mapped into memory: a file that is cut off then would take the process with it
-            pixels = np.fromfile(self.path, np.uint8, math.prod(shape), offset=self.offset)
-            return pixels.reshape(shape)
-        except (OSError, ValueError) as error:
-            raise _damaged(self.path, str(error)) from error
+        (pixels,) = load_rows(self.path, [self])
+        return pixels
 
     def check_fit(self, asked: ImageFit) -> None:
         """Raise InputError unless the original picture would be resized and cropped as it was for this pack."""
         if asked != self.fit:
             have, want = _describe(self.fit), _describe(asked)
             raise InputError(f"{self.path}: its pictures are packed as {have}, not {want}; pack the originals that way")
+
+
+def load_rows(path: Path, images: Iterable[PackedImage]) -> Iterator[np.ndarray]:
+    """Pictures of one packed scene one after the other, uint8 [h, w, 3]; its file is opened once.
+
+    Raises:
+        InputError: naming the file, if it cannot be read.
+    """
+    try:  # not mapped into memory: a file that is cut off then would take the process with it
+        with path.open("rb") as file:
+            for image in images:
+                pixels = np.empty((image.fit.height_px, image.fit.width_px, 3), np.uint8)
+                file.seek(image.offset)
+                if file.readinto(pixels.data) < pixels.nbytes:
+                    raise ValueError("it ends too early")
+                yield pixels
+    except (OSError, ValueError) as error:
+        raise _damaged(path, str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -253,7 +268,7 @@ def _check_cameras(
 def _known_rows(tensor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if tensor.shape[1:] != shape:
         raise ValueError(f"cameras of shape {tensor.shape}")
-    return tensor[~np.isnan(tensor).any(axis=tuple(range(1, tensor.ndim)))]
+    return tensor[~_unknown_rows(tensor)]
 
 
 def _tensor(file: IO[bytes], entry: dict[str, Any], start: int) -> np.ndarray:
@@ -271,7 +286,8 @@ def _frames(
 ) -> tuple[Frame, ...]:
     _, height, width, _ = shape
     poses, intrinsics, distortion = (
-        scene.cameras.get(name) if with_cameras else None for name in ("world_from_camera", "fxfycxcy_px", "distortion")
+        _known(scene.cameras.get(name) if with_cameras else None, shape[0])
+        for name in ("world_from_camera", "fxfycxcy_px", "distortion")
     )
     frames = []
     for record, row in zip(scene.frames, scene.rows.tolist(), strict=True):
@@ -282,8 +298,7 @@ def _frames(
         if (fit.width_px, fit.height_px) != (width, height):
             raise ValueError(f"{record.name} is not {width}x{height}")
         image = PackedImage(path, offset + row * height * width * 3, fit)
-        camera = (_known(intrinsics, row), _known(distortion, row), _known(poses, row))
-        frames.append(_frame(record, image, *camera))
+        frames.append(_frame(record, image, intrinsics[row], distortion[row], poses[row]))
     return tuple(frames)
 
 
@@ -303,8 +318,17 @@ def _frame(
     return Frame(record.name, image, *size, intrinsics, coefficients, pose, record.time_s)
 
 
-def _known(tensor: np.ndarray | None, row: int) -> np.ndarray | None:
-    return None if tensor is None or np.isnan(tensor[row]).any() else tensor[row]
+def _known(tensor: np.ndarray | None, count: int) -> list[np.ndarray | None]:
+    """The rows of a tensor of `count`, None where one is unknown."""
+    if tensor is None:
+        return [None] * count
+    unknown = _unknown_rows(tensor).tolist()
+    return [None if without else row for row, without in zip(tensor, unknown, strict=True)]
+
+
+def _unknown_rows(tensor: np.ndarray) -> np.ndarray:
+    """Whether a row is NaN anywhere: bool [n]."""
+    return np.asarray(np.isnan(tensor).any(axis=tuple(range(1, tensor.ndim))))
 
 
 def _describe(fit: ImageFit) -> str:

@@ -1,49 +1,46 @@
-"""Procedural rooms as RayZer scenes on disk: a folder each, with pictures and exact cameras."""
+"""Procedural rooms on disk: RayZer scenes, a folder each with pictures and exact cameras, or a packed set of them."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from rayzer.data.exchange import frames_from_cameras
-from rayzer.data.images import IMAGE_SUFFIXES
-from rayzer.data.parallel import available_cpus
-from rayzer.data.scene_jobs import (
-    Plan,
-    SceneJob,
-    SceneOutcome,
-    SceneTask,
-    Staging,
-    check_replaced,
-    open_staging,
-    run_scenes,
-)
-from rayzer.data.scenes import Scene
+from rayzer.data.images import IMAGE_SUFFIXES, Preprocessing
+from rayzer.data.packing import LIST, SCENES, WRITES, pack_scene, write_lists
+from rayzer.data.scene_jobs import Plan, SceneOutcome, SceneTask, Staging, check_replaced, open_staging
+from rayzer.data.scenes import Frame, Scene
 from rayzer.data.sources.folder import files_in
+from rayzer.data.sources.packed_file import SUFFIX
 from rayzer.data.sources.rayzer_json import FILE_NAME, write_rayzer_json
 from rayzer.data.sources.source import SceneRef
 from rayzer.data.strict_json import load_json
 from rayzer.data.synthetic.camera_paths import NoClearPath
-from rayzer.data.synthetic.rooms import ComposedRoom, Quality, RoomViews, compose, compose_pair, render_rooms
+from rayzer.data.synthetic.room_jobs import run_rooms
+from rayzer.data.synthetic.rooms import ComposedRoom, Quality, compose, compose_pair, render_images
 from rayzer.data.synthetic.tiles import PictureSet
-from rayzer.data.views import evenly_spaced, to_uint8
-from rayzer.errors import InputError
+from rayzer.data.views import evenly_spaced
+from rayzer.errors import InputError, seen_from
 from rayzer.files import exists, remove_entry
-from rayzer.progress import Advance, progress_bar
+from rayzer.progress import Advance
 
-LIST, REPORT = "scenes.txt", "rooms.json"
+REPORT = "rooms.json"
 MAX_PICTURES = 256  # of the user: every process keeps all of them, 0.35 MB each
 MAX_SEED = 2**40
 """Seeds from here on belong to benchmarks: nothing that is trained on is made of them."""
 
 _REPORT_FORMAT = "rayzer-rooms"
+_PATCH_SIZE = 16  # of packed sets, if it divides the size of the pictures: squares are the same with any
 
 
 @dataclass(frozen=True)
@@ -60,6 +57,7 @@ class RoomsRequest:
         pictures: a folder of photos that hang on walls and cover things, besides those drawn by rule; of more than
             `MAX_PICTURES` as many, evenly spaced.
         pairs: make two rooms for every camera path, as `compose_pair` does.
+        packed: make a packed set of them, as `rayzer data pack` makes it of rooms that lie in folders.
 
     Raises:
         InputError: naming the option, if a number is out of range.
@@ -73,6 +71,7 @@ class RoomsRequest:
     quality: Quality = "full"
     pictures: Path | None = None
     pairs: bool = False
+    packed: bool = False
 
     def __post_init__(self) -> None:
         for name, low, high in (("scenes", 1, 10**7), ("views", 1, 10_000), ("image_size", 8, 4096), ("span", 0, 4)):
@@ -105,29 +104,47 @@ class RoomsRequest:
 
 
 @dataclass(frozen=True)
-class RoomJob:
-    """Making one room of a request: a `SceneJob`; the key of its task is one of `RoomsRequest.keys`."""
+class RequestedRooms:
+    """Making the rooms of a request: a `RoomJob`; the keys of its tasks are those of `RoomsRequest.keys`."""
 
     request: RoomsRequest
-    device: str
 
-    def make(self, task: SceneTask, target: Path, progress: Advance) -> dict[str, Any]:
-        """Write one scene folder."""
-        request, room = self.request, self.request.compose(task.ref.key)
+    @property
+    def pixels_per_room(self) -> int:
+        """See `RoomJob`."""
+        return self.request.views * self.request.image_size**2
+
+    def compose(self, key: str) -> ComposedRoom:
+        """See `RoomsRequest.compose`."""
+        return self.request.compose(key)
+
+    def render(self, rooms: Sequence[ComposedRoom], device: str, progress: Advance) -> Tensor:
+        """Pictures [b, v, 3, h, w] with the user's pictures in them."""
+        request = self.request
         pictures = _pictures(request.pictures)
-        found = render_rooms([room], request.image_size, request.quality, self.device, pictures, progress)
-        write_room(room, found, task.name, target)
+        return render_images(rooms, request.image_size, request.quality, device, pictures, progress)
+
+    def write(self, task: SceneTask, room: ComposedRoom, pixels: np.ndarray, target: Path) -> dict[str, Any]:
+        """Write one scene folder, or one packed scene."""
+        if self.request.packed:
+            return pack_room(room, pixels, task.name.removesuffix(SUFFIX), target)
+        write_room(room, pixels, task.name, target)
         return {"name": task.name}
 
 
 def synthesize(out: Path, request: RoomsRequest, device: str, workers: int | None, overwrite: bool) -> list[str]:
-    """Write rooms as `out/room-SEED/`, a list of them, and what they were made with. Unfinished work is continued.
+    """Write rooms, a list of them, and what they were made with. Unfinished work is continued.
+
+        OUT/room-SEED/                     pictures and opencv_cameras.json; or, packed,
+        OUT/scenes/room-SEED.safetensors   with OUT/index.json and OUT/SHA256SUMS, as `pack` writes them
+        OUT/scenes.txt                     scene list
+        OUT/rooms.json                     what they were made with
 
     Args:
         out: output folder; until all is made, everything is in `out/.partial`.
         request: which rooms.
         device: where to cast rays.
-        workers: how many processes; None for as many as there are CPU cores (one for a GPU).
+        workers: how many processes, as in `run_rooms`.
         overwrite: replace rooms that were made before, and begin anew what was left unfinished without this option.
 
     Returns:
@@ -136,57 +153,94 @@ def synthesize(out: Path, request: RoomsRequest, device: str, workers: int | Non
     Raises:
         InputError: if `out` cannot be written or holds what is not of an earlier run, or no room can be made.
     """
-    tasks = tuple(SceneTask(number, SceneRef(out, key), name) for number, (key, name) in enumerate(request.keys()))
+    suffix = SUFFIX if request.packed else ""
+    tasks = tuple(
+        SceneTask(number, SceneRef(out, key), f"{name}{suffix}") for number, (key, name) in enumerate(request.keys())
+    )
     pictures = _pictures(request.pictures)  # a mistake there is told before any work
     settings = asdict(request)
     if request.pictures is not None and pictures is not None:
         settings["pictures"] = f"{request.pictures.absolute()} ({len(pictures)})"
     earlier = _earlier(out)
-    check_replaced(out, (LIST, REPORT, *(task.name for task in tasks)), earlier and (LIST, REPORT, *earlier))
+    check_replaced(out, _entries(request.packed, [task.name for task in tasks]), earlier)
     staging = open_staging(out, Plan("synthesize", settings, tasks), overwrite)
-    outcomes = run_rooms(RoomJob(request, device), staging, tasks, device, workers)
+    outcomes = run_rooms(RequestedRooms(request), staging, tasks, device, workers)
     made = [task.name for task, _ in staging.made(tasks)]
 
     def describe(folder: Path) -> None:
-        for name in set(earlier) - set(made):
+        staging.tidy(made)
+        for name in set(earlier) - set(_entries(request.packed, made)):
             remove_entry(out / name)
-        write_list(folder / LIST, made)
-        report = {"format": _REPORT_FORMAT, "rooms": made, **settings}
+        _write_lists(folder, request, outcomes, out)
+        report = {"format": _REPORT_FORMAT, "rooms": [name.removesuffix(SUFFIX) for name in made], **settings}
         (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
-    moves = [(staging.results / name, out / name) for name in made]
-    staging.finish(describe, [*moves, *((staging.folder / name, out / name) for name in (LIST, REPORT))])
+    staging.finish(describe, [(_place(staging, name), out / name) for name in _entries(request.packed, made)])
     return [outcome.error for outcome in outcomes if outcome.result is None]
 
 
+def _entries(packed: bool, rooms: Sequence[str]) -> list[str]:
+    """What is written into the output folder, in the order in which it appears there; the report comes last."""
+    return [*WRITES, REPORT] if packed else [*rooms, LIST, REPORT]
+
+
+def _place(staging: Staging, entry: str) -> Path:
+    """Where an entry of the output folder lies until all is made."""
+    if entry == SCENES:
+        return staging.results
+    return (staging.folder if entry in (*WRITES, REPORT) else staging.results) / entry
+
+
+def _write_lists(folder: Path, request: RoomsRequest, outcomes: Sequence[SceneOutcome], out: Path) -> None:
+    if request.packed:
+        write_lists(folder, _preprocessing(request.image_size), outcomes, partial(seen_from, out.parent))
+    else:
+        write_list(folder / LIST, [outcome.task.name for outcome in outcomes if outcome.result is not None])
+
+
 def _earlier(out: Path) -> list[str]:
-    """The rooms that an earlier run made, from its report."""
+    """The entries of the output folder that an earlier run made, from its report."""
     if not exists(out / REPORT):
         return []
     data = load_json(out / REPORT)
     rooms = data.get("rooms") if data.get("format") == _REPORT_FORMAT else None
-    return [name for name in rooms if re.fullmatch(r"room-\d+[ab]?", str(name))] if isinstance(rooms, list) else []
+    if not isinstance(rooms, list):
+        return []
+    return _entries(data.get("packed") is True, [room for room in rooms if re.fullmatch(r"room-\d+[ab]?", str(room))])
 
 
-def run_rooms(
-    job: SceneJob, staging: Staging, tasks: Sequence[SceneTask], device: str, workers: int | None
-) -> list[SceneOutcome]:
-    """Do a job for all rooms: one process for each CPU core, or a single one that has the GPU."""
-    with progress_bar("Rendering rooms") as advance:
-        run_scenes(job, staging, tasks, workers or (available_cpus() if device == "cpu" else 1), advance)
-    return staging.outcomes(tasks)
-
-
-def write_room(room: ComposedRoom, found: RoomViews, name: str, folder: Path) -> None:
-    """Write `images/000.png`, ... and `opencv_cameras.json` of a room rendered alone."""
-    pixels = to_uint8(found.images[0]).permute(0, 2, 3, 1).cpu().numpy()
-    paths = [folder / "images" / f"{number:03d}.png" for number in range(len(pixels))]
+def write_room(room: ComposedRoom, pixels: np.ndarray, name: str, folder: Path) -> None:
+    """Write `images/000.png`, ... and `opencv_cameras.json` of a room and its pictures, uint8 [v, h, w, 3]."""
+    names = _picture_names(pixels)
+    paths = [folder / "images" / each for each in names]
     (folder / "images").mkdir(parents=True)
     for path, picture in zip(paths, pixels, strict=True):
         Image.fromarray(picture).save(path, compress_level=4)
     height, width = pixels.shape[1:3]
-    frames = frames_from_cameras(room.cameras, [path.name for path in paths], paths, width, height)
-    write_rayzer_json(Scene(name, frames, folder), folder)
+    write_rayzer_json(Scene(name, frames_from_cameras(room.cameras, names, paths, width, height), folder), folder)
+
+
+def pack_room(room: ComposedRoom, pixels: np.ndarray, name: str, path: Path) -> dict[str, Any]:
+    """Write the packed scene of a room and its pictures, uint8 [v, size, size, 3]; returns its `PackedFile`."""
+    size = pixels.shape[1]
+    frames = frames_from_cameras(room.cameras, _picture_names(pixels), pixels, size, size)
+    scene = Scene(name, tuple(replace(frame, world_from_camera=_as_read(frame)) for frame in frames), path)
+    return asdict(pack_scene(scene, _preprocessing(size), path))
+
+
+def _as_read(frame: Frame) -> np.ndarray:
+    """The pose as it comes out of a scene file, which holds `camera_from_world`: rounded by inverting it twice."""
+    assert frame.world_from_camera is not None
+    return np.linalg.inv(np.linalg.inv(frame.world_from_camera))
+
+
+def _picture_names(pixels: np.ndarray) -> list[str]:
+    return [f"{number:03d}.png" for number in range(len(pixels))]
+
+
+def _preprocessing(image_size: int) -> Preprocessing:
+    """That of square pictures of the right size, which changes nothing."""
+    return Preprocessing(image_size, math.gcd(image_size, _PATCH_SIZE))
 
 
 def write_list(path: Path, folders: Sequence[str]) -> None:

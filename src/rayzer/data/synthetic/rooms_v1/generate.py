@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from rayzer.data.scene_jobs import Plan, SceneTask, check_replaced, open_staging
 from rayzer.data.sources.source import SceneRef
 from rayzer.data.strict_json import mentions
-from rayzer.data.synthetic.rooms import render_rooms
+from rayzer.data.synthetic.room_jobs import run_rooms
+from rayzer.data.synthetic.rooms import ComposedRoom, render_images
 from rayzer.data.synthetic.rooms_v1.definition import (
     CONTEXTS,
     IMAGE_SIZE,
     NAME,
     TARGETS,
+    VIEWS,
     benchmark_scenes,
 )
 from rayzer.data.synthetic.rooms_v1.record import published, record_of
-from rayzer.data.synthetic.writing import run_rooms, write_list, write_room
+from rayzer.data.synthetic.writing import write_list, write_room
 from rayzer.data.view_index import write_view_index
 from rayzer.data.view_sampling import frame_split
 from rayzer.errors import InputError
@@ -30,23 +37,32 @@ SCENES, REPORT = "scenes", "benchmark.json"
 
 @dataclass(frozen=True)
 class BenchmarkJob:
-    """Making one scene of the benchmark: a `SceneJob`; the key of its task is its name."""
+    """Making the scenes of the benchmark: a `RoomJob`; the key of a task is the scene's name."""
 
-    device: str
+    @property
+    def pixels_per_room(self) -> int:
+        """See `RoomJob`."""
+        return VIEWS * IMAGE_SIZE**2
 
-    def make(self, task: SceneTask, target: Path, progress: Advance) -> dict[str, Any]:
+    def compose(self, key: str) -> ComposedRoom:
+        """The room of the scene of that name."""
+        return next(scene for scene in benchmark_scenes() if scene.name == key).compose()
+
+    def render(self, rooms: Sequence[ComposedRoom], device: str, progress: Advance) -> Tensor:
+        """Pictures [b, v, 3, h, w]."""
+        return render_images(rooms, IMAGE_SIZE, device=device, progress=progress)
+
+    def write(self, task: SceneTask, room: ComposedRoom, pixels: np.ndarray, target: Path) -> dict[str, Any]:
         """Write one scene folder, if it comes out as published."""
-        scene = next(scene for scene in benchmark_scenes() if scene.name == task.ref.key)
-        room = scene.compose()
-        found = render_rooms([room], IMAGE_SIZE, device=self.device, progress=progress)
-        difference = published()[scene.name].difference(record_of(room, found.images[0, list(TARGETS)]))
+        targets = torch.from_numpy(pixels[list(TARGETS)]).permute(0, 3, 1, 2) / 255
+        difference = published()[task.name].difference(record_of(room, targets))
         if difference:
             raise InputError(
-                f"{scene.name}: {difference} came out otherwise than published, so scores on it would not compare; "
+                f"{task.name}: {difference} came out otherwise than published, so scores on it would not compare; "
                 "please report this with the output of `rayzer info`"
             )
-        write_room(room, found, scene.name, target)
-        return {"name": scene.name}
+        write_room(room, pixels, task.name, target)
+        return {"name": task.name}
 
 
 def generate(out: Path, device: str, workers: int | None, overwrite: bool) -> None:
@@ -60,7 +76,7 @@ def generate(out: Path, device: str, workers: int | None, overwrite: bool) -> No
     Args:
         out: output folder; until all is made, everything is in `out/.partial`, and the same call goes on with it.
         device: where to cast rays.
-        workers: how many processes; None for as many as there are CPU cores (one for a GPU).
+        workers: how many processes, as in `run_rooms`.
         overwrite: replace an earlier copy.
 
     Raises:
@@ -76,7 +92,7 @@ def generate(out: Path, device: str, workers: int | None, overwrite: bool) -> No
     writes = (SCENES, *scene_lists, *view_indices, REPORT)
     check_replaced(out, writes, own=writes if mentions(out / REPORT, NAME) else ())
     staging = open_staging(out, Plan(NAME, {}, tasks), overwrite)
-    outcomes = run_rooms(BenchmarkJob(device), staging, tasks, device, workers)
+    outcomes = run_rooms(BenchmarkJob(), staging, tasks, device, workers)
     wrong = next((outcome.error for outcome in outcomes if outcome.result is None), None)
     if wrong:
         raise InputError(wrong)
