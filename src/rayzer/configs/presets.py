@@ -82,7 +82,7 @@ def anyview_dl3dv() -> Config:
         ema_decay=0.9995,
         views=replace(base.views, context_views=(2, 16), target_views=(8, 8)),
         optimizer=_anyview_optimizer(),
-        cameras=CameraConfig(any_canonical=True, colour=1.0, blur=0.3, patch_drop=0.25),
+        cameras=CameraConfig(any_canonical_after=5000, colour=1.0, blurred=0.3, patch_drop=0.25),
     )
     return Config(model, training)
 
@@ -112,7 +112,7 @@ def anyview_rooms() -> Config:
         views=ViewConfig((12, 24), (12, 47), 4000),
         loss=LossConfig(perceptual=0.0, structural=0.05),
         optimizer=_anyview_optimizer(),
-        cameras=CameraConfig(anchor=1.0, any_canonical=True, colour=1.0, blur=0.3, patch_drop=0.25),
+        cameras=CameraConfig(anchor=1.0, any_canonical_after=5000, colour=1.0, blurred=0.3, patch_drop=0.25),
         validation=ValidationConfig(every=1000, samples=64),
     )
     return Config(model, training)

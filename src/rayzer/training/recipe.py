@@ -127,26 +127,27 @@ class CameraConfig:
     Attributes:
         anchor: weight of the difference between predicted and true cameras, on samples of sources that are `anchored`;
             0 to learn from pictures alone.
-        any_canonical: a random view defines the world frame of each micro-batch, not the configured one.
+        any_canonical_after: from this step on a random view defines the world frame of each micro-batch, not the
+            configured one; None for never. Cameras emerge later if it begins at once (docs/log.md).
         drop_order: share of micro-batches whose views have no positions (for models with a code of relative order).
         colour: how far the estimator's pictures are lightened, tinted and shifted, of each view for itself; 0 for not
             at all, 1 for strongly. The renderer sees them as they are, so that cameras cannot carry colours.
-        blur: share of the estimator's pictures that are blurred.
+        blurred: share of the estimator's pictures that are blurred.
         patch_drop: share of the patches of the estimator's pictures that are greyed out.
     """
 
     anchor: float = 0.0
-    any_canonical: bool = False
+    any_canonical_after: int | None = None
     drop_order: float = 0.5
     colour: float = 0.0
-    blur: float = 0.0
+    blurred: float = 0.0
     patch_drop: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("anchor", "colour"):
             value = getattr(self, name)
             _require(f"cameras.{name}", value, 0 <= value < math.inf, "a finite number of at least 0")
-        for name in ("drop_order", "blur", "patch_drop"):
+        for name in ("drop_order", "blurred", "patch_drop"):
             _require(f"cameras.{name}", getattr(self, name), 0 <= getattr(self, name) <= 1, "from 0 to 1")
 
 

@@ -102,7 +102,7 @@ def train_step(
         part, done = len(batch) / share, done + len(batch)
         replaced += batch.replaced
         with gradient_sync(trainer.module, enabled=done == share):
-            values = _forward_backward(trainer, batch, part)
+            values = _forward_backward(trainer, batch, part, state.step)
         for name, value in values.items():
             sums[name] = sums.get(name, 0) + part * value
     norm = clip_gradients(state.model, trainer.config.optimizer.clip_norm)
@@ -157,12 +157,12 @@ def psnr(prediction: Tensor, target: Tensor) -> Tensor:
     return (-10 * error.clamp(min=1e-10).log10()).mean()
 
 
-def _forward_backward(trainer: Trainer, batch: Batch, part: float) -> dict[str, Tensor]:
+def _forward_backward(trainer: Trainer, batch: Batch, part: float, step: int) -> dict[str, Tensor]:
     """Add the gradients of a micro-batch that is this part of its process's share; returns its values, detached."""
     batch = to_device(batch, trainer.world.device)
     target = batch.split.target_of(batch.images)
     model, config = bare(trainer.module), trainer.config.cameras
-    more = estimator_arguments(batch, model.config, config) if isinstance(model, AnyViewRayZer) else {}
+    more = estimator_arguments(batch, model.config, config, step) if isinstance(model, AnyViewRayZer) else {}
     with trainer.autocast():
         prediction = predict(trainer.module, batch, **more)
         loss, terms = trainer.loss(prediction.images, target)
