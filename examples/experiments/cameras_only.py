@@ -1,0 +1,163 @@
+"""Train the camera estimator of an AnyViewRayZer alone, on the camera anchor: half a minute a variant on one H200.
+
+    rayzer data synthesize rooms --packed --scenes 1100 --views 48 --span 1 --quality fast --image-size 128
+    python examples/experiments/cameras_only.py rooms squared absolute:anchor=absolute late:any_after=600
+
+Each variant is NAME or NAME:key=value,... with the keys of `Variant`. All pictures lie on the device, and the last
+tenth of the rooms is held out; printed are pose figures of 8 views of those, 24 frames apart. What came of it:
+docs/log.md.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rayzer.configs.presets import anyview_rooms
+from rayzer.evaluation.poses import mean_pose_scores, pose_scores
+from rayzer.geometry.cameras import Cameras, invert_rigid
+from rayzer.model.acceleration import compile_blocks, set_recomputation
+from rayzer.model.anyview import AnyViewConfig, ViewCameraEstimator
+from rayzer.strict import build
+from rayzer.training.camera_training import camera_anchor, changed_pictures
+from rayzer.training.optim import Optimizer, learning_rate
+from rayzer.training.recipe import CameraConfig, OptimizerConfig
+
+VIEWS, HELD_OUT = 8, 128
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is tried: the anchor's form, from which step on any view is the canonical one, changed pictures, sizes."""
+
+    anchor: str = "squared"
+    any_after: int = 10**9
+    changed: float = 0.0
+    rate: float = 1e-3
+    layers: int = 6
+    width: int = 256
+    batch: int = 64
+    steps: int = 1000
+
+
+def absolute(predicted: Cameras, true: Cameras, canonical: int) -> Tensor:
+    """Absolute errors (beyond small ones) of rotations, centres, and ways between views relative to their length."""
+    pose = invert_rigid(true.world_from_camera[:, canonical : canonical + 1]) @ true.world_from_camera
+    centers = pose[..., :3, 3] / (pose[..., :3, 3].norm(dim=-1).sum(1) / (VIEWS - 1))[:, None, None]
+    between, found = (c[:, :, None] - c[:, None] for c in (centers, predicted.centers))
+    weight = 1 / (between.norm(dim=-1, keepdim=True) + 0.1)
+
+    def huber(difference: Tensor, beta: float) -> Tensor:
+        return F.smooth_l1_loss(difference, torch.zeros_like(difference), beta=beta)
+
+    focal = huber(predicted.intrinsics[..., 0] - true.intrinsics[..., 0], 0.1)
+    turned = huber(predicted.rotations - pose[..., :3, :3], 0.05)
+    return 3 * turned + huber(predicted.centers - centers, 0.1) + huber((found - between) * weight, 0.1) + focal
+
+
+def both(predicted: Cameras, true: Cameras, canonical: int) -> Tensor:
+    """The sum of the two."""
+    return camera_anchor(predicted, true, canonical) + 0.3 * absolute(predicted, true, canonical)
+
+
+ANCHORS: dict[str, Callable[..., Tensor]] = {"squared": camera_anchor, "absolute": absolute, "both": both}
+
+
+class Rooms:
+    """Packed rooms on a device, and random views of them."""
+
+    def __init__(self, folder: Path, device: torch.device):
+        scenes = [load_file(file) for file in sorted((folder / "scenes").glob("*.safetensors"))]
+        self.images = torch.stack([scene["images"] for scene in scenes]).to(device)
+        self.poses = torch.stack([scene["world_from_camera"] for scene in scenes]).float().to(device)
+        side = self.images.shape[2]
+        self.intrinsics = torch.stack([scene["fxfycxcy_px"] for scene in scenes]).float().to(device) / side
+
+    def draw(self, rooms: range, count: int, spans: tuple[int, int], generator: torch.Generator):
+        """Images [count, views, 3, h, w] and cameras of so many frames from first to last view."""
+
+        def random(*shape: int) -> Tensor:
+            return torch.rand(shape, generator=generator, device=self.images.device)
+
+        room = (rooms.start + random(count) * len(rooms)).long()[:, None]
+        span = (spans[0] + random(count, 1) * (spans[1] + 1 - spans[0])).long()
+        place = random(count, VIEWS).sort(1).values
+        place[:, 0], place[:, -1] = 0, 1
+        frame = (random(count, 1) * (self.images.shape[1] - span)).long() + (place * span).round().long()
+        images = self.images[room, frame].permute(0, 1, 4, 2, 3).float() / 255
+        return images, Cameras(self.poses[room, frame], self.intrinsics[room, frame])
+
+
+class Alone(nn.Module):
+    """A model that is nothing but its camera estimator."""
+
+    def __init__(self, config: AnyViewConfig):
+        super().__init__()
+        self.camera_estimator = ViewCameraEstimator(config)
+        self.renderer = nn.Module()
+        self.renderer.transformer = nn.Module()
+        self.renderer.transformer.blocks = nn.ModuleList()
+
+
+def train(name: str, variant: Variant, rooms: Rooms) -> None:
+    torch.manual_seed(0)
+    device, count = rooms.images.device, len(rooms.images)
+    base = anyview_rooms().model
+    assert isinstance(base, AnyViewConfig)
+    config = replace(base, width=variant.width, camera_layers=variant.layers)
+    model = Alone(config).to(device).train()
+    set_recomputation(model, "none")
+    if device.type == "cuda":
+        compile_blocks(model)  # type: ignore[arg-type]
+    recipe = OptimizerConfig("muon", "wsd", variant.rate, warmup_steps=100, decay_share=0.25)
+    optimizer = Optimizer(model, recipe)
+    changes = CameraConfig(colour=variant.changed, blurred=0.3 * variant.changed, patch_drop=0.25 * variant.changed)
+    drawn, started = torch.Generator(device).manual_seed(1), time.perf_counter()
+    training, held_out = range(count * 9 // 10), range(count * 9 // 10, count)
+    for step in range(variant.steps):
+        images, cameras = rooms.draw(training, variant.batch, (10, 30), drawn)
+        shown = changed_pictures(images, changes, config.patch_size) if variant.changed else images
+        canonical = VIEWS // 2 if step < variant.any_after else int(torch.randint(VIEWS, ()))
+        with torch.autocast(device.type, torch.bfloat16):
+            predicted = model.camera_estimator(shown, None, canonical)
+        loss = ANCHORS[variant.anchor](predicted, cameras, canonical)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step(learning_rate(step, variant.steps, recipe))
+        if (step + 1) % (variant.steps // 4) == 0:
+            figures = held_out_scores(model, rooms, held_out)
+            print(f"{name:>16} step {step + 1:5d} {time.perf_counter() - started:4.0f} s  {figures}", flush=True)
+
+
+@torch.no_grad()
+def held_out_scores(model: Alone, rooms: Rooms, held_out: range) -> str:
+    generator = torch.Generator(rooms.images.device).manual_seed(2)
+    images, cameras = rooms.draw(held_out, HELD_OUT, (24, 24), generator)
+    with torch.autocast(images.device.type, torch.bfloat16):
+        predicted = model.camera_estimator(images, None, VIEWS // 2)
+    scores = mean_pose_scores([pose_scores(a.to("cpu"), b.to("cpu")) for a, b in zip(predicted, cameras, strict=True)])
+    return (
+        f"RPA@5 {scores.rpa[5]:.3f} RPA@15 {scores.rpa[15]:.3f} ATE {scores.ate:.3f} "
+        f"rotation {scores.rotation_error_deg:.2f} deg, focal {scores.focal_error:.3f}"
+    )
+
+
+def parsed(word: str) -> tuple[str, Variant]:
+    name, _, pairs = word.partition(":")
+    values = dict(pair.split("=") for pair in pairs.split(",") if pair)
+    return name, build(Variant, values, word, name)
+
+
+if __name__ == "__main__":
+    rooms = Rooms(Path(sys.argv[1]), torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    for word in sys.argv[2:]:
+        train(*parsed(word), rooms)
