@@ -10,6 +10,7 @@ docs/log.md.
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from einops import rearrange
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -36,9 +38,13 @@ VIEWS, HELD_OUT = 8, 128
 
 @dataclass(frozen=True)
 class Variant:
-    """What is tried: the anchor's form, from which step on any view is the canonical one, changed pictures, sizes."""
+    """What is tried: the anchor's form, from which step on any view is the canonical one, changed pictures, sizes.
+
+    `stem` is how patches become tokens: "linear" as in the package, or three "conv"olutions of stride 2.
+    """
 
     anchor: str = "squared"
+    stem: str = "linear"
     any_after: int = 10**9
     changed: float = 0.0
     rate: float = 1e-3
@@ -96,6 +102,20 @@ class Rooms:
         return images, Cameras(self.poses[room, frame], self.intrinsics[room, frame])
 
 
+class ConvolutionalStem(nn.Sequential):
+    """Pictures [b, v, 3, h, w] -> tokens [b, v, n, d] of patches of 8 pixels that see some of their neighbours."""
+
+    def __init__(self, width: int):
+        sizes, layers = (3, width // 4, width // 2, width), []
+        for number, (a, b) in enumerate(itertools.pairwise(sizes)):
+            layers += [nn.GELU()] if number else []
+            layers += [nn.Conv2d(a, b, 3, stride=2, padding=1)]
+        super().__init__(*layers)
+
+    def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
+        return rearrange(super().forward(images.flatten(0, 1)), "(b v) d i j -> b v (i j) d", b=len(images))
+
+
 class Alone(nn.Module):
     """A model that is nothing but its camera estimator."""
 
@@ -114,6 +134,8 @@ def train(name: str, variant: Variant, rooms: Rooms) -> None:
     assert isinstance(base, AnyViewConfig)
     config = replace(base, width=variant.width, camera_layers=variant.layers)
     model = Alone(config).to(device).train()
+    if variant.stem == "conv":
+        model.camera_estimator.image_embedding = ConvolutionalStem(variant.width).to(device)  # type: ignore[assignment]
     set_recomputation(model, "none")
     if device.type == "cuda":
         compile_blocks(model)  # type: ignore[arg-type]

@@ -170,7 +170,7 @@ class AnyViewRayZer(UnposedModel):
     def forward(
         self,
         images: Tensor,
-        split: ViewSplit,
+        split: ViewSplit | None,
         positions: Tensor | None = None,
         canonical: int | None = None,
         shown: Tensor | None = None,
@@ -179,7 +179,7 @@ class AnyViewRayZer(UnposedModel):
 
         Args:
             images: [b, v, 3, h, w] in [0, 1]; h and w are multiples of the patch size.
-            split: which of the v views are context and which target.
+            split: which of the v views are context and which target; None for cameras alone, and no pictures.
             positions: [b, v] index of each view in its sequence; None where there is none (used by order codes only).
             canonical: the view that defines the world frame; the configured one if None.
             shown: what the camera estimator sees in place of the images: their changed copies, in training.
@@ -188,6 +188,8 @@ class AnyViewRayZer(UnposedModel):
             InputError: if the images do not have that form.
         """
         cameras = self._cameras(images if shown is None else shown, positions, canonical)
+        if split is None:
+            return Prediction(images[:, :0], cameras)
         scene = self.reconstruct(split.context_of(images), split.context_of(cameras))
         return Prediction(self.render(scene, split.target_of(cameras)), cameras)
 

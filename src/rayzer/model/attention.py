@@ -84,13 +84,15 @@ def reading_attention(own: Projected, memory: KeyValue) -> Tensor:
         [b * t, heads, own queries, e].
     """
     times = len(own.key) // len(memory.key)
-    return attention(own.query, *(torch.cat([a, _repeat(b, times)], 2) for a, b in zip(own[1:], memory, strict=True)))
+    key = torch.cat([own.key, _repeat(memory.key, times)], 2)
+    return attention(own.query, key, torch.cat([own.value, _repeat(memory.value, times)], 2))
 
 
 def attention_of_all(own: Projected, shared: Projected) -> Tensor:
     """`shared_attention`, computed as it is defined."""
     times = len(own.key) // len(shared.key)
-    return attention(*(torch.cat([a, _repeat(b, times)], 2) for a, b in zip(own, shared, strict=True)))
+    together = Projected(*(torch.cat([a, _repeat(b, times)], 2) for a, b in zip(own, shared, strict=True)))
+    return attention(together.query, together.key, together.value)
 
 
 def attention_in_parts(own: Projected, shared: Projected) -> Tensor:

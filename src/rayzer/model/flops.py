@@ -115,14 +115,17 @@ def training_flops(
     context_views: int | None = None,
     target_views: int | None = None,
     perceptual: bool = False,
+    pictures: bool = True,
 ) -> float:
     """Operations of training on one scene: forward, backward, and the VGG-19 of the perceptual loss if it is on.
 
     The loss sees the rendered and the true picture; its gradient passes through the network to the rendered one alone.
+    Without `pictures` cameras are trained alone.
     """
     t = config.target_views if target_views is None else target_views
     loss = 3 * t * vgg19_flops(config.image_height, config.image_width) if perceptual else 0.0
-    return 3 * model_flops(config, context_views, target_views).forward + loss
+    flops = model_flops(config, context_views, target_views)
+    return 3 * (flops.forward if pictures else flops.cameras) + loss
 
 
 def vgg19_flops(height: int, width: int) -> float:

@@ -53,7 +53,7 @@ class Attention(nn.Module):
 
     def mix(self, own: Projected, shared: Projected | None = None) -> Tensor:
         """Attend, also to shared tokens if there are any, and merge the heads: [b, queries, width]."""
-        return self.merge(attention(*own) if shared is None else shared_attention(own, shared))
+        return self.merge(attention(own.query, own.key, own.value) if shared is None else shared_attention(own, shared))
 
     def merge(self, attended: Tensor) -> Tensor:
         """Results of all heads [b, heads, n, e] -> [b, n, width]."""

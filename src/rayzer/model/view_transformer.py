@@ -33,7 +33,8 @@ class ViewAttention(nn.Module):
         q, k, v = self._heads(x, self.to_q, self.to_k, self.to_v)
         q, k, v = code.of_queries(self.q_norm(q)), code.of_keys(self.k_norm(k)), code.of_values(v)
         together = "b v n h e -> b h (v n) e" if across else "b v n h e -> (b v) h n e"
-        attended = attention(*(rearrange(part, together) for part in (q, k, v)), by_cudnn)
+        q, k, v = (rearrange(part, together) for part in (q, k, v))
+        attended = attention(q, k, v, by_cudnn)
         apart = "b h (v n) e -> b v n h e" if across else "(b v) h n e -> b v n h e"
         return self._merge(rearrange(attended, apart, b=len(x), v=x.shape[1]), code)
 

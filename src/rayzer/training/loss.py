@@ -79,6 +79,8 @@ class TrainingLoss(nn.Module):
 
     def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of pictures [b, t, 3, h, w] in [0, 1], and every term before weighting (detached)."""
+        if not self.terms:
+            return prediction.new_zeros(()), {}
         a, b = prediction.flatten(0, 1), target.flatten(0, 1)
         values = {name: term(a, b) for name, term in self.terms.items()}
         total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()

@@ -1,10 +1,13 @@
 """Muon for models of many equal matrices."""
 
+# torch's optimisers call these functions of lists, which have no public name:
+# pyright: reportPrivateImportUsage=false
+
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -27,8 +30,8 @@ class BatchedMuon(torch.optim.Muon):
             for matrices in _by_shape(p for p in group["params"] if p.grad is not None):
                 self._update(matrices, group)
 
-    def _update(self, matrices: Sequence[Tensor], group: dict[str, Any]) -> None:
-        gradients = [p.grad for p in matrices]
+    def _update(self, matrices: list[Tensor], group: dict[str, Any]) -> None:
+        gradients = [p.grad for p in matrices if p.grad is not None]
         momenta = [self._momentum(p) for p in matrices]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])

@@ -18,6 +18,7 @@ from rayzer.data.view_sampling import ViewConfig
 from rayzer.devices import device_name
 from rayzer.errors import InputError
 from rayzer.model.acceleration import compile_blocks, set_recomputation
+from rayzer.model.anyview import AnyViewRayZer
 from rayzer.model.weights import Model, build_model, initialise
 from rayzer.training.checkpoints import Checkpoints, damage, read_environment, read_state
 from rayzer.training.distributed import World, distribute
@@ -125,6 +126,8 @@ def build(
     from_reference = going_on is not None and going_on.suffix == ".pt"
     if newest is None and (recipe.init_from or from_reference):
         initialise(model, Path(recipe.init_from).expanduser() if going_on is None else going_on)
+    if not recipe.loss.is_of_pictures:
+        _only_cameras(model)
     set_recomputation(model, recipe.recompute)
     if recipe.compile and world.device.type == "cuda":
         compile_blocks(model, any_views=_varies(recipe.views))
@@ -141,6 +144,20 @@ def build(
             f"training.continue_from = {going_on}: has done {state.step} steps already; set training.steps higher"
         )
     return state, Trainer(module, loss, recipe, world, before_update)
+
+
+def _only_cameras(model: Model) -> None:
+    """Leave everything but the camera estimator as it is.
+
+    Raises:
+        InputError: if the model has none that could be trained alone.
+    """
+    if not isinstance(model, AnyViewRayZer):
+        raise InputError(
+            "training.loss: only the cameras of an AnyViewRayZer can be trained alone; give a term a weight"
+        )
+    model.requires_grad_(False)
+    model.camera_estimator.requires_grad_(True)
 
 
 def _varies(views: ViewConfig) -> bool:

@@ -21,7 +21,7 @@ class SpeedMeter:
 
     def __init__(self, config: RunConfig, world: World):
         self.batch_size, self.device = config.training.batch_size, world.device
-        self.model, self.perceptual = config.model, bool(config.training.loss.perceptual)
+        self.model, self.loss = config.model, config.training.loss
         peak = peak_flops(device_name(world.device)) if world.device.type == "cuda" else None
         self.peak_flops = None if peak is None else peak * world.size
 
@@ -40,6 +40,7 @@ class SpeedMeter:
             values["memory_gib"] = torch.cuda.max_memory_allocated(self.device) / 2**30
         if self.peak_flops is not None:
             counts = split.context.shape[1], split.target.shape[1]
-            flops = self.batch_size * training_flops(self.model, *counts, perceptual=self.perceptual)
+            kinds = {"perceptual": bool(self.loss.perceptual), "pictures": self.loss.is_of_pictures}
+            flops = self.batch_size * training_flops(self.model, *counts, **kinds)
             values["mfu"] = flops / self.peak_flops / seconds
         return values

@@ -160,22 +160,31 @@ def psnr(prediction: Tensor, target: Tensor) -> Tensor:
 def _forward_backward(trainer: Trainer, batch: Batch, part: float, step: int) -> dict[str, Tensor]:
     """Add the gradients of a micro-batch that is this part of its process's share; returns its values, detached."""
     batch = to_device(batch, trainer.world.device)
-    target = batch.split.target_of(batch.images)
-    model, config = bare(trainer.module), trainer.config.cameras
-    more = estimator_arguments(batch, model.config, config, step) if isinstance(model, AnyViewRayZer) else {}
-    with trainer.autocast():
-        prediction = predict(trainer.module, batch, **more)
-        loss, terms = trainer.loss(prediction.images, target)
-    if config.anchor and batch.cameras is not None and isinstance(model, UnposedModel):
-        canonical = more.get("canonical", canonical_index(batch.images.shape[1], model.canonical))
-        terms["anchor"] = camera_anchor(prediction.cameras, batch.cameras, canonical)
-        loss = loss + config.anchor * terms["anchor"]
-        terms["anchor"] = terms["anchor"].detach()
+    loss, values = _losses(trainer, batch, step)
     (part * loss).backward()
-    values = {"loss": loss.detach(), **terms, "psnr": psnr(prediction.images, target)}
-    if model.estimates_cameras:
-        values |= camera_statistics(prediction.cameras.detach())
-    return values
+    return {"loss": loss.detach(), **values}
+
+
+def _losses(trainer: Trainer, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of a micro-batch, its terms and what else is to be told, detached."""
+    model, config = bare(trainer.module), trainer.config
+    more: dict[str, Any] = {}
+    if isinstance(model, AnyViewRayZer):
+        more = estimator_arguments(batch, model.config, config.cameras, step)
+    target = batch.split.target_of(batch.images)
+    with trainer.autocast():
+        if config.loss.is_of_pictures:
+            prediction = predict(trainer.module, batch, **more)
+        else:
+            prediction = trainer.module(batch.images, None, **more)
+        loss, values = trainer.loss(prediction.images, target)
+    if config.cameras.anchor and batch.cameras is not None and isinstance(model, UnposedModel):
+        canonical = more.get("canonical", canonical_index(batch.images.shape[1], model.canonical))
+        anchor = camera_anchor(prediction.cameras, batch.cameras, canonical)
+        loss, values["anchor"] = loss + config.cameras.anchor * anchor, anchor.detach()
+    if config.loss.is_of_pictures:
+        values["psnr"] = psnr(prediction.images, target)
+    return loss, values | (camera_statistics(prediction.cameras.detach()) if model.estimates_cameras else {})
 
 
 def _agree(
