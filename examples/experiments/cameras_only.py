@@ -27,7 +27,10 @@ from rayzer.configs.presets import anyview_rooms
 from rayzer.evaluation.poses import mean_pose_scores, pose_scores
 from rayzer.geometry.cameras import Cameras, invert_rigid
 from rayzer.model.acceleration import compile_blocks, set_recomputation
-from rayzer.model.anyview import AnyViewConfig, ViewCameraEstimator
+from rayzer.model.anyview import FOCAL_RANGE, AnyViewConfig, ViewCameraEstimator
+from rayzer.model.camera_estimator import CameraHead
+from rayzer.model.tokens import RayEmbedding
+from rayzer.model.view_codes import ViewCode, place_code
 from rayzer.strict import build
 from rayzer.training.camera_training import camera_anchor, changed_pictures
 from rayzer.training.optim import Optimizer, learning_rate
@@ -40,7 +43,9 @@ VIEWS, HELD_OUT = 8, 128
 class Variant:
     """What is tried: the anchor's form, from which step on any view is the canonical one, changed pictures, sizes.
 
-    `stem` is how patches become tokens: "linear" as in the package, or three "conv"olutions of stride 2.
+    `stem` is how patches become tokens: "linear" as in the package, or three "conv"olutions of stride 2. With `refined`
+    layers the cameras of the layers before are corrected by so many that know them: their attention across views is
+    coded with cameras relative to each other.
     """
 
     anchor: str = "squared"
@@ -49,6 +54,7 @@ class Variant:
     changed: float = 0.0
     rate: float = 1e-3
     layers: int = 6
+    refined: int = 0
     width: int = 256
     batch: int = 64
     steps: int = 1000
@@ -116,12 +122,44 @@ class ConvolutionalStem(nn.Sequential):
         return rearrange(super().forward(images.flatten(0, 1)), "(b v) d i j -> b v (i j) d", b=len(images))
 
 
+class Refined(ViewCameraEstimator):
+    """The last layers correct the cameras of those before."""
+
+    def __init__(self, config: AnyViewConfig, layers: int):
+        super().__init__(config)
+        self.later = self.transformer.blocks[-layers:]
+        self.ray_embedding = RayEmbedding(config.patch_size, config.width)
+        self.correction = CameraHead(config.width, config.canonical, config.rotation, FOCAL_RANGE)
+
+    def forward(self, images: Tensor, positions: None, canonical: int) -> tuple[Cameras, Cameras]:  # type: ignore[override]
+        b, v, _, height, width = images.shape
+        rows, columns = height // self.config.patch_size, width // self.config.patch_size
+        is_canonical = (torch.arange(v, device=images.device) == canonical)[:, None]
+        camera = torch.where(is_canonical, self.canonical_token, self.camera_token)[:, None].expand(b, v, 1, -1)
+        tokens = self.image_embedding(2 * images - 1)
+        x = torch.cat([camera.to(tokens.dtype), tokens], 2)
+        within = place_code(rows, columns, self.config.head_width, images.device, extra=1)
+        for block in self.transformer.blocks[: -len(self.later)]:
+            x = block(x, within)
+        first = self.head(self.norm(x[:, :, 0]), canonical)
+        known = first.detach()
+        place = place_code(rows, columns, self.config.head_width // 2, images.device, extra=1)
+        across = ViewCode(place.cosine, place.sine, known.camera_from_world, known.world_from_camera)
+        x = torch.cat([x[:, :, :1], x[:, :, 1:] + self.ray_embedding(known, height, width)], 2)
+        for block in self.later:
+            x = block(x, across if block.across else within)
+        change = self.correction(self.norm(x[:, :, 0]), canonical)
+        with torch.autocast(images.device.type, enabled=False):
+            pose = known.world_from_camera @ change.world_from_camera
+        return first, Cameras(pose, change.intrinsics)
+
+
 class Alone(nn.Module):
     """A model that is nothing but its camera estimator."""
 
-    def __init__(self, config: AnyViewConfig):
+    def __init__(self, config: AnyViewConfig, refined: int):
         super().__init__()
-        self.camera_estimator = ViewCameraEstimator(config)
+        self.camera_estimator = Refined(config, refined) if refined else ViewCameraEstimator(config)
         self.renderer = nn.Module()
         self.renderer.transformer = nn.Module()
         self.renderer.transformer.blocks = nn.ModuleList()
@@ -133,7 +171,7 @@ def train(name: str, variant: Variant, rooms: Rooms) -> None:
     base = anyview_rooms().model
     assert isinstance(base, AnyViewConfig)
     config = replace(base, width=variant.width, camera_layers=variant.layers)
-    model = Alone(config).to(device).train()
+    model = Alone(config, variant.refined).to(device).train()
     if variant.stem == "conv":
         model.camera_estimator.image_embedding = ConvolutionalStem(variant.width).to(device)  # type: ignore[assignment]
     set_recomputation(model, "none")
@@ -150,7 +188,8 @@ def train(name: str, variant: Variant, rooms: Rooms) -> None:
         canonical = VIEWS // 2 if step < variant.any_after else int(torch.randint(VIEWS, ()))
         with torch.autocast(device.type, torch.bfloat16):
             predicted = model.camera_estimator(shown, None, canonical)
-        loss = ANCHORS[variant.anchor](predicted, cameras, canonical)
+        stages = predicted if variant.refined else (predicted,)
+        loss = torch.stack([ANCHORS[variant.anchor](stage, cameras, canonical) for stage in stages]).sum()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -166,6 +205,7 @@ def held_out_scores(model: Alone, rooms: Rooms, held_out: range) -> str:
     images, cameras = rooms.draw(held_out, HELD_OUT, (24, 24), generator)
     with torch.autocast(images.device.type, torch.bfloat16):
         predicted = model.camera_estimator(images, None, VIEWS // 2)
+        predicted = predicted[-1] if isinstance(predicted, tuple) else predicted
     scores = mean_pose_scores([pose_scores(a.to("cpu"), b.to("cpu")) for a, b in zip(predicted, cameras, strict=True)])
     return (
         f"RPA@5 {scores.rpa[5]:.3f} RPA@15 {scores.rpa[15]:.3f} ATE {scores.ate:.3f} "
