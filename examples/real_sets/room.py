@@ -1,8 +1,8 @@
-"""A folder of frames with `condition.npz` (Pi3's `room`) as a RayZer scene: python examples/real_sets/room.py FOLDER OUT
+"""Frames with `condition.npz` (Pi3's `room`) as a RayZer scene: python examples/real_sets/room.py FOLDER OUT
 
 `poses` [n, 4, 4] are camera to world with OpenCV axes, `intrinsics` [n, 3, 3] pixels with pixel centres at whole
 numbers. That is so because `depths` [n, h, w], along the optical axis, carried from one view into another, then agree
-with those found there (tests/data/test_real_sets.py).
+with those found there (tests/examples/test_real_sets.py).
 """
 
 import shutil
