@@ -14,13 +14,12 @@ from rayzer.model.weights import kind_of
 from rayzer.prediction.encoded import EncodedScene
 from rayzer.prediction.outputs import FRAMES, IMAGES, ORIGINAL, RENDERS, picture_names, there_and_back
 from rayzer.prediction.path import PathRequest
-from rayzer.report.parts import Download, Fact, Notice
+from rayzer.report.parts import MODELS, Download, Fact, Notice
 from rayzer.report.prediction_page import FlyThrough, PredictionPage, View, write_prediction_page
 
 if TYPE_CHECKING:
     from rayzer.prediction.predict import Checkpoint
 
-MODEL_NAMES = {"rayzer": "RayZer", "anyview": "AnyViewRayZer", "lvsm": "LVSM"}
 DOWNLOADS = (
     Download("cameras.json", "cameras.json", "Cameras of all views, with the convention spelled out"),
     Download("transforms.json", "transforms.json", "The same for nerfstudio, for the processed photos"),
@@ -112,7 +111,7 @@ def _facts(scene: EncodedScene, checkpoint: Checkpoint, runtime: Runtime, second
     height, width = scene.images.shape[-2:]
     parameters = sum(parameter.numel() for parameter in checkpoint.model.parameters())
     return [
-        Fact("Model", f"{MODEL_NAMES[kind_of(checkpoint.model.config)]}, {parameters / 1e6:.1f} M parameters"),
+        Fact("Model", f"{MODELS[kind_of(checkpoint.model.config)]}, {parameters / 1e6:.1f} M parameters"),
         Fact("Checkpoint", checkpoint.name),
         Fact("Fingerprint of its weights", scene.fingerprint[:16]),
         Fact("Views", f"{len(scene.context)} context + {len(scene.targets)} held out, {width}x{height} pixels"),
