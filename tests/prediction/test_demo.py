@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from rayzer.data.room_samples import TRAINING_SEEDS, VALIDATION_SEEDS
 from rayzer.model.weights import fingerprint, load_model
@@ -58,6 +59,21 @@ def test_with_the_embedded_checkpoint(run, tmp_path, any_views, embed):
     assert "AnyViewRayZer" in page
     assert "Cameras against the known ones" in page
     assert CAUTION not in page
+
+
+def test_on_one_thread(run, monkeypatch):
+    """More would wait for each other wherever something else is running."""
+    seen, original, before = [], demo.predict_photos, torch.get_num_threads()
+    monkeypatch.setattr(demo, "ROOMS", {"room-1": 1})
+    monkeypatch.setattr(
+        demo, "predict_photos", lambda *given, **more: seen.append(torch.get_num_threads()) or original(*given, **more)
+    )
+    torch.set_num_threads(2)
+    try:
+        assert run("demo")[0] == 0
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_no_training_shows_the_rooms_of_the_demo():

@@ -13,7 +13,7 @@ from rayzer.data.exchange import frames_from_cameras
 from rayzer.data.scenes import Scene
 from rayzer.data.synthetic.rooms import render_room
 from rayzer.data.views import decode_views, to_uint8
-from rayzer.devices import Runtime
+from rayzer.devices import Runtime, on_one_thread
 from rayzer.evaluation.controls import copy_nearest
 from rayzer.evaluation.metrics import psnr, ssim
 from rayzer.evaluation.poses import PoseScores, mean_pose_scores, pose_scores
@@ -64,6 +64,7 @@ class Demo:
     poses: PoseScores
 
 
+@on_one_thread()  # pictures of 128x128 pixels are small
 def run_demo(out: Path | None, overwrite: bool = False) -> Demo:
     """Predict every demo room and write pages, files and `results.json`.
 
