@@ -12,6 +12,7 @@ from rayzer.prediction.embedded import CAUTION, shows_rooms
 
 ROOT = Path(__file__).parents[2]
 FILES = ("config.json", "model.safetensors", "SHA256SUMS", "README.md")
+CAUTIOUS = "trained on procedural rooms of 128x128 pixels and nothing else"
 MOST_BYTES = 32 * 2**20
 
 
@@ -21,11 +22,13 @@ def test_photos_without_a_checkpoint(run, make_photos, tmp_path, any_views, embe
     assert code == 0, err
     assert f"note: {CAUTION}" in err.splitlines()
     page = (tmp_path / "out/index.html").read_text()
-    assert "nothing but procedural rooms" in page
+    assert CAUTIOUS in page
     assert embedded.NAME in page
     code, _, err = run("predict", tmp_path / "out/scene.safetensors", "-o", tmp_path / "again", "--frames", 2)
     assert code == 0, err
-    assert "nothing but procedural rooms" in (tmp_path / "again/index.html").read_text()
+    assert (
+        "trained on procedural rooms of 128x128 pixels and nothing else" in (tmp_path / "again/index.html").read_text()
+    )
 
 
 def test_another_checkpoint_is_not_cautioned_against(run, make_photos, tmp_path, any_views, embed):

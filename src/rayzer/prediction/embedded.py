@@ -13,8 +13,8 @@ from rayzer.model.weights import CONFIG
 FOLDER = Path(__file__).parents[1] / "assets" / "anyview-rooms"
 NAME = "anyview-rooms, which comes with rayzer"
 CAUTION = (
-    "The weights that come with rayzer have seen nothing but procedural rooms of 128x128 pixels: of photos expect "
-    'coarse pictures and wrong cameras. Name others with --checkpoint (README, "Your own photos").'
+    "The weights that come with rayzer were trained on procedural rooms of 128x128 pixels and nothing else, so expect "
+    'little of what they make of photos. Name others with --checkpoint (README, "Your own photos").'
 )
 
 

@@ -11,6 +11,7 @@ from rayzer.devices import Runtime
 from rayzer.evaluation.poses import PoseScores, pose_scores
 from rayzer.geometry.cameras import Cameras
 from rayzer.model.weights import kind_of
+from rayzer.prediction.embedded import CAUTION
 from rayzer.prediction.encoded import EncodedScene
 from rayzer.prediction.outputs import FRAMES, IMAGES, ORIGINAL, RENDERS, picture_names, there_and_back
 from rayzer.prediction.path import PathRequest
@@ -104,7 +105,7 @@ def _notices(scene: EncodedScene, checkpoint: Checkpoint) -> list[Notice]:
                 "be where the photos were taken. Their scale is arbitrary.",
             )
         )
-    return notices + [Notice("info", note) for note in scene.notes]
+    return notices + [Notice("warning" if note == CAUTION else "info", note) for note in scene.notes]
 
 
 def _facts(scene: EncodedScene, checkpoint: Checkpoint, runtime: Runtime, seconds: float) -> list[Fact]:
