@@ -38,6 +38,12 @@ def test_another_checkpoint_is_not_cautioned_against(run, make_photos, tmp_path,
     assert CAUTION not in err
 
 
+def test_an_empty_name_does_not_stand_for_it(run, make_photos, tmp_path, any_views, embed):
+    """Such as that of a variable that was never set."""
+    embed(any_views)
+    assert run("predict", make_photos(4), "-o", tmp_path / "out", "--checkpoint", "")[0] == 2
+
+
 @pytest.mark.parametrize("packed", [[], ["--packed"]])
 def test_rooms_are_what_it_has_seen(run, tmp_path, any_views, embed, packed):
     embed(any_views)

@@ -175,7 +175,7 @@ def _peek(checkpoint: str | None, config: str | None) -> tuple[ModelConfig, Inpu
     from rayzer.model.weights import peek_config
     from rayzer.prediction.embedded import embedded_checkpoint
 
-    source = checkpoint or embedded_checkpoint()
+    source = embedded_checkpoint() if checkpoint is None else checkpoint
     if source is None:
         return RayZerConfig(), InputError(NO_WEIGHTS)
     try:
@@ -190,13 +190,13 @@ def _load(checkpoint: str | None, config: str | ModelConfig | None, device: torc
     from rayzer.prediction.predict import Checkpoint
     from rayzer.progress import progress_bar
 
-    source = checkpoint or embedded_checkpoint()
+    source = embedded_checkpoint() if checkpoint is None else checkpoint
     if source is None:
         raise InputError(NO_WEIGHTS)
     with progress_bar("Loading weights") as advance:
         model = load_model(source, config, device)
         advance(1, 1)
-    return Checkpoint(model, checkpoint or NAME)
+    return Checkpoint(model, NAME if checkpoint is None else checkpoint)
 
 
 def main(arguments: list[str] | None = None) -> None:
