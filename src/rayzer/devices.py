@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,6 +42,17 @@ def choose_device(name: str = "auto", kinds: Sequence[str] = KINDS) -> torch.dev
 def device_name(device: torch.device) -> str:
     """What a user knows a device by: "NVIDIA H200", "CPU", "MPS"."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+
+
+@contextmanager
+def on_one_thread() -> Iterator[None]:
+    """For tensors too small to split: more threads gain little, and on busy cores waiting costs up to 5x."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)

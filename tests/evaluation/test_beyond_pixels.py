@@ -9,18 +9,32 @@ from rayzer.configs import load_config
 from rayzer.data.dataset import Sample
 from rayzer.devices import Runtime
 from rayzer.evaluation.measure import Measurer
+from rayzer.evaluation.no_leak import cameras_without_targets
 from rayzer.evaluation.scoring import Scorer
 from rayzer.evaluation.settings import EvaluationConfig
 from rayzer.evaluation.transfer import exact, same_path
 from rayzer.geometry.cameras import Cameras
+from rayzer.model.anyview import AnyViewConfig
 from rayzer.model.weights import build_model, save_model
 
 CONTEXT, TARGET = [0, 2, 3, 5, 7], [1, 4, 6]
+ANY_VIEWS = AnyViewConfig(
+    image_height=32,
+    image_width=32,
+    context_views=5,
+    target_views=3,
+    patch_size=8,
+    width=64,
+    head_width=16,
+    camera_layers=1,
+    scene_layers=1,
+    renderer_layers=1,
+)
 
 
 @pytest.fixture(scope="module")
 def rooms(tmp_path_factory):
-    """Nine rooms, two pairs of rooms, view indices with five and three context views, and a model for them."""
+    """Nine rooms, two pairs of rooms, view indices with five and three context views, and a model of each kind."""
     from rayzer import cli
 
     folder = tmp_path_factory.mktemp("rooms")
@@ -32,25 +46,32 @@ def rooms(tmp_path_factory):
     names = [scene.name for part in ("rooms", "pairs") for scene in (folder / part).iterdir() if scene.is_dir()]
     for name, context in (("five.json", CONTEXT), ("three.json", CONTEXT[::2]), ("other.json", [1, 3, 5])):
         (folder / name).write_text(json.dumps({each: {"context": context, "target": TARGET} for each in names}))
-    torch.manual_seed(0)
-    model = build_model(load_config("smoke").model)
-    for parameter in model.camera_estimator.head.relative_pose.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    save_model(model, folder / "model")
+    for kind, config in {"rayzer": load_config("smoke").model, "anyview": ANY_VIEWS}.items():
+        torch.manual_seed(0)
+        model = build_model(config)
+        for parameter in model.camera_estimator.head.relative_pose.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        save_model(model, folder / kind)
     return folder
 
 
-def words(rooms, *more):
+@pytest.fixture(params=["rayzer", "anyview"])
+def kind(request):
+    """The name of a model's folder among the rooms."""
+    return request.param
+
+
+def words(rooms, *more, kind="rayzer"):
     data = ["--scenes", rooms / "rooms/scenes.txt", "--view-index", rooms / "five.json", "--device", "cpu"]
-    return ["evaluate", "--checkpoint", rooms / "model", *data, "evaluation.fly_throughs=0", *more]
+    return ["evaluate", "--checkpoint", rooms / kind, *data, "evaluation.fly_throughs=0", *more]
 
 
-def test_all_sections(tmp_path, rooms, run, results, monkeypatch):
+def test_all_sections(tmp_path, rooms, kind, run, results, monkeypatch):
     from rayzer.evaluation import extras, probe
 
     monkeypatch.setattr(extras, "ProbeTraining", lambda: probe.ProbeTraining(iterations=20))
     more = ["--sweep", rooms / "three.json", "--pairs", rooms / "pairs/scenes.txt", "evaluation.probe=true"]
-    code, _, err = run(*words(rooms, *more), "-o", tmp_path / "out")
+    code, _, err = run(*words(rooms, *more, "evaluation.fly_throughs=1", kind=kind), "-o", tmp_path / "out")
     assert (code, err) == (0, "")
     found = results(tmp_path / "out")
     assert [(row["context"], row["targets"], row["scenes"]) for row in found["view_counts"]] == [(3, 3, 9), (5, 3, 9)]
@@ -61,15 +82,22 @@ def test_all_sections(tmp_path, rooms, run, results, monkeypatch):
     assert found["poses"]["scenes"] == 9
     assert found["poses"]["straight_line"]["rpa"]["15"] is not None
     assert set(found["not_computed"]) == {"lpips", "protocol_reference"}
+    assert found["config"]["kind"] == kind
+    assert ("in the place of each target" in found["no_leak"]["note"]) == (kind == "rayzer")
+    assert len([scene for scene in found["scenes"] if scene["fly_through"]]) == 1
+    page = " ".join((tmp_path / "out/index.html").read_text().split())
+    note, name = {"rayzer": ("fixed number of", "RayZer"), "anyview": ("any number of", "AnyViewRayZer")}[kind]
+    assert f"This model takes {'a ' if kind == 'rayzer' else ''}{note} views" in page
+    assert f">{name}<" in page
     assert [path.name for path in (tmp_path / "out/scenes").iterdir() if not path.name.isdigit()] == []
 
 
-def test_transfer_is_what_the_protocol_says(rooms):
+def test_transfer_is_what_the_protocol_says(rooms, kind):
     """The other scene's cameras, one step after another."""
     from rayzer import load_model
     from rayzer.view_split import ViewSplit
 
-    model = load_model(rooms / "model")
+    model = load_model(rooms / kind)
     images = torch.rand(2, 8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     split = ViewSplit(torch.tensor([CONTEXT] * 2), torch.tensor([TARGET] * 2))
     with torch.no_grad():
@@ -111,12 +139,12 @@ def test_what_is_not_a_sweep_or_a_pair(tmp_path, rooms, run, change, message):
     assert message in err
 
 
-def test_target_pictures_have_no_part_in_the_no_leak_score(rooms):
+def test_target_pictures_have_no_part_in_the_no_leak_score(rooms, kind):
     """Whatever the targets show, the pictures rendered without them are the same."""
     from rayzer import load_model
     from rayzer.view_split import ViewSplit
 
-    model = load_model(rooms / "model")
+    model = load_model(rooms / kind)
     measurer = Measurer(model, EvaluationConfig(), "default", Runtime(torch.device("cpu"), False), Scorer(None))
     images = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     spoiled = images.clone()
@@ -131,13 +159,27 @@ def test_target_pictures_have_no_part_in_the_no_leak_score(rooms):
     assert not torch.equal(found[0][1], found[1][1])
 
 
+@pytest.mark.parametrize("context", [[0, 2, 3, 5, 7], [7, 2, 0, 5, 3]])
+def test_an_any_view_model_sees_the_context_alone(rooms, split, context):
+    """Its cameras are those of the context by itself, each in its place; a target has that of the view before it."""
+    from rayzer import load_model
+
+    model = load_model(rooms / "anyview")
+    images = torch.rand(1, 8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        alone = model.estimate_cameras(images[:, context])
+        found = cameras_without_targets(model, images, torch.arange(8)[None], split([context], [TARGET]))
+    assert torch.equal(found[:, context].world_from_camera, alone.world_from_camera)
+    assert torch.equal(found[:, TARGET].world_from_camera, found[:, [0, 3, 5]].world_from_camera)
+
+
 def test_reference_precision_reaches_cameras_and_rays(rooms):
     """Under it the cameras are those of bfloat16, else they are those of float32 under any autocast."""
     from rayzer import load_model
     from rayzer.geometry.precision import reference_precision
     from rayzer.geometry.rays import pixel_rays
 
-    head = load_model(rooms / "model").camera_estimator.head
+    head = load_model(rooms / "rayzer").camera_estimator.head
     tokens = torch.randn(1, 8, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         plain = head(tokens)
@@ -161,7 +203,7 @@ def test_pictures_as_published_are_those_of_bfloat16(rooms):
     from rayzer import load_model
     from rayzer.view_split import ViewSplit
 
-    model = load_model(rooms / "model")
+    model = load_model(rooms / "rayzer")
     measurer = Measurer(model, EvaluationConfig(), "reference", Runtime(torch.device("cpu"), False), Scorer(None))
     images = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     split = ViewSplit(torch.tensor([CONTEXT]), torch.tensor([TARGET]))

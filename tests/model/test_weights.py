@@ -248,3 +248,14 @@ def test_a_folder_that_is_no_checkpoint(tmp_path):
 def test_a_source_that_is_not_there(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     message(rayzer.load_model, name)
+
+
+def test_weights_of_half_the_size_become_float32(folder):
+    """A folder whose weights were rounded to bfloat16, as those are that come with the package."""
+    weights = folder / "model.safetensors"
+    rounded = {name: value.bfloat16() for name, value in load_file(weights).items()}
+    save_file(rounded, weights)
+    sum_up(folder)
+    state = rayzer.load_model(folder).state_dict()
+    assert {value.dtype for value in state.values()} == {torch.float32}
+    assert all(torch.equal(state[name], value.float()) for name, value in rounded.items())

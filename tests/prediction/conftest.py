@@ -8,20 +8,45 @@ import torch
 from PIL import Image
 
 from rayzer.configs import load_config
+from rayzer.model.anyview import AnyViewConfig
 from rayzer.model.weights import build_model, save_model
+from rayzer.prediction import embedded
+
+
+def save_untrained(config, folder):
+    torch.manual_seed(0)
+    model = build_model(config)
+    # Untrained heads see no difference between views; larger ones give cameras that stand apart.
+    for parameter in model.camera_estimator.head.relative_pose.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    save_model(model, folder)
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
     """A folder with a RayZer of 0.2 M parameters that takes 5 + 3 views of 32x32 pixels."""
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
-    torch.manual_seed(0)
-    model = build_model(load_config("smoke").model)
-    # Untrained heads see no difference between views; larger ones give cameras that stand apart.
-    for parameter in model.camera_estimator.head.relative_pose.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    save_model(model, folder)
+    save_untrained(load_config("smoke").model, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def any_views(tmp_path_factory):
+    """A folder with an AnyViewRayZer that is meant for 5 + 3 views of 32x32 pixels."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny-any-views"
+    layers = {"camera_layers": 1, "scene_layers": 1, "renderer_layers": 1}
+    save_untrained(AnyViewConfig(32, 32, 5, 3, patch_size=8, width=64, head_width=16, **layers), folder)
+    return folder
+
+
+@pytest.fixture
+def embed(monkeypatch):
+    """Let a folder be the checkpoint that comes with the package; one that does not exist if None is given."""
+
+    def call(folder=None):
+        monkeypatch.setattr(embedded, "FOLDER", folder or Path("nowhere"))
+
+    return call
 
 
 def picture(number, width=48, height=36):

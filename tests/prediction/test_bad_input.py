@@ -231,7 +231,8 @@ def test_weights_that_are_not_numbers(refused, make_photos, checkpoint, tmp_path
     assert "not finite" in refused(make_photos(8), "--checkpoint", tmp_path / "nan")
 
 
-def test_no_checkpoint(run, make_photos, tmp_path):
+def test_no_checkpoint(run, make_photos, tmp_path, embed):
+    embed(None)
     code, _, err = run("predict", make_photos(3), "-o", tmp_path / "out")
     assert code == 2
     assert "--checkpoint" in err.splitlines()[-1]

@@ -33,6 +33,24 @@ def test_many_photos_are_subsampled_evenly():
     assert not any(selection.repeated)
 
 
+@given(st.integers(2, 60), st.integers(2, 20), st.integers(1, 20))
+def test_any_number_of_photos(available, context, targets):
+    """All are used once while they are few; always two are left for the scene, and one is held out if it can be."""
+    targets = min(targets, context + targets - 2)
+    selection = select_views(available, context, targets, any_number=True)
+    assert not any(selection.repeated)
+    assert len(selection.indices) == min(available, context + targets)
+    assert len(selection.context) >= 2
+    assert len(selection.targets) >= min(1, available - 2)
+    if available >= context + targets:
+        assert selection == select_views(available, context, targets)
+
+
+@pytest.mark.parametrize(("available", "held_out"), [(2, 0), (3, 1), (5, 1), (6, 2), (9, 3), (11, 3), (12, 4), (30, 4)])
+def test_as_large_a_share_of_few_photos_is_held_out(available, held_out):
+    assert len(select_views(available, 8, 4, any_number=True).targets) == held_out
+
+
 def test_few_photos_are_repeated_evenly():
     selection = select_views(8, 16, 8)
     assert all(selection.indices.count(index) == 3 for index in range(8))

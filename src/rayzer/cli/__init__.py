@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 NO_WEIGHTS = "no trained weights come with this version yet; name some with --checkpoint"
 
-checkpoint_option = click.option("--checkpoint", help="Checkpoint folder, reference .pt file, or hub id.")
+checkpoint_option = click.option(
+    "--checkpoint", help="Checkpoint folder, reference .pt file, or hub id.  [default: what comes with rayzer]"
+)
 config_option = click.option("--config", help="For a reference .pt file: its YAML file, or a preset's name.")
 
 
@@ -48,9 +51,14 @@ app.add_command(report)
 def demo(output: Path | None, overwrite: bool) -> None:
     """Run on bundled procedural rooms; write a page to look at."""
     from rayzer.prediction.demo import run_demo
+    from rayzer.prediction.page import agreement
 
-    pages = run_demo(output, overwrite)
-    print("Done. The weights are random, so the pictures are noise. Open in a browser:", *pages, sep="\n  ")
+    made = run_demo(output, overwrite)
+    score, copy = made.results["summary"]["psnr"], made.results["controls"]["copy_nearest"]["psnr"]
+    print(f"Held-out views: {score:.1f} dB PSNR; copies of the nearest photo: {copy:.1f} dB.")
+    print(f"Cameras against the true ones: {agreement(made.poses)}.")
+    noise = " The weights are random, so the pictures are noise." if made.is_random else ""
+    print(f"Done.{noise} Open in a browser:", *made.pages, sep="\n  ")
 
 
 @app.command()
@@ -87,6 +95,7 @@ def predict(
     """
     from rayzer.data.sources.packed_file import looks_packed
     from rayzer.devices import Runtime
+    from rayzer.prediction.embedded import CAUTION, shows_rooms
     from rayzer.prediction.encoded import load_scene
     from rayzer.prediction.outputs import check_destination
     from rayzer.prediction.path import PathRequest
@@ -106,14 +115,17 @@ def predict(
         check_destination(output, overwrite, input)
         model_config, problem = _peek(checkpoint, config)
         chosen = choose_photos(input, model_config, size, strict, allow_outside)
+        if checkpoint is None and problem is None and not shows_rooms(input):
+            chosen = replace(chosen, notes=(*chosen.notes, CAUTION))
         for note in chosen.notes:
             print(f"note: {one_line(note)}", file=sys.stderr)
         if problem is not None:
             raise problem
         loaded = _load(checkpoint, model_config, runtime.device)
         outcome = predict_photos(chosen, loaded, way, runtime, output, overwrite)
-    score = float(outcome.psnr_db.mean())
-    print(f"Done: held-out views at {score:.2f} dB. Open {output / 'index.html'} in a browser.")
+    scores = outcome.psnr_db
+    held_out = f"held-out views at {scores.mean():.2f} dB" if len(scores) else "no view was held out"
+    print(f"Done: {held_out}. Open {output / 'index.html'} in a browser.")
 
 
 @app.command()
@@ -161,26 +173,30 @@ def _peek(checkpoint: str | None, config: str | None) -> tuple[ModelConfig, Inpu
     """
     from rayzer.model.rayzer import RayZerConfig
     from rayzer.model.weights import peek_config
+    from rayzer.prediction.embedded import embedded_checkpoint
 
-    if checkpoint is None:
+    source = embedded_checkpoint() if checkpoint is None else checkpoint
+    if source is None:
         return RayZerConfig(), InputError(NO_WEIGHTS)
     try:
-        return peek_config(checkpoint, config), None
+        return peek_config(source, config), None
     except InputError as error:
         return RayZerConfig(), error
 
 
 def _load(checkpoint: str | None, config: str | ModelConfig | None, device: torch.device) -> Checkpoint:
     from rayzer.model.weights import load_model
+    from rayzer.prediction.embedded import NAME, embedded_checkpoint
     from rayzer.prediction.predict import Checkpoint
     from rayzer.progress import progress_bar
 
-    if checkpoint is None:
+    source = embedded_checkpoint() if checkpoint is None else checkpoint
+    if source is None:
         raise InputError(NO_WEIGHTS)
     with progress_bar("Loading weights") as advance:
-        model = load_model(checkpoint, config, device)
+        model = load_model(source, config, device)
         advance(1, 1)
-    return Checkpoint(model, checkpoint)
+    return Checkpoint(model, NAME if checkpoint is None else checkpoint)
 
 
 def main(arguments: list[str] | None = None) -> None:

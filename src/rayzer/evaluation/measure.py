@@ -13,7 +13,7 @@ from rayzer.data.loader import Batch, collate, to_device
 from rayzer.devices import Runtime
 from rayzer.errors import InputError
 from rayzer.evaluation import controls, transfer
-from rayzer.evaluation.no_leak import between_neighbours, without_targets
+from rayzer.evaluation.no_leak import between_neighbours, cameras_without_targets
 from rayzer.evaluation.poses import PoseScores, mean_pose_scores, pose_scores, straight_line_scores
 from rayzer.evaluation.scenes import normalised
 from rayzer.evaluation.scoring import Scorer, Scores, mean_scores
@@ -212,7 +212,7 @@ class Measurer:
     def _no_leak(self, batch: Batch) -> Tensor:
         assert isinstance(self.model, UnposedModel)
         with self.runtime.autocast():
-            cameras = self.model.estimate_cameras(without_targets(batch.images, batch.frames, batch.split))
+            cameras = cameras_without_targets(self.model, batch.images, batch.frames, batch.split)
             target = between_neighbours(cameras, batch.frames, batch.split)
             return self._from_cameras(batch, cameras, target).pictures
 

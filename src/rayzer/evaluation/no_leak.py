@@ -14,6 +14,7 @@ from rayzer.evaluation.controls import neighbours
 from rayzer.geometry.cameras import Cameras, rigid
 from rayzer.geometry.precision import outside_autocast
 from rayzer.geometry.rotations import quaternion_from_rotation, rotation_from_quaternion
+from rayzer.model.unposed import UnposedModel
 from rayzer.view_split import ViewSplit
 
 FILLED = (
@@ -22,15 +23,31 @@ FILLED = (
 )
 
 
-def without_targets(images: Tensor, frames: Tensor, split: ViewSplit) -> Tensor:
-    """Images [b, v, 3, h, w] with the context view before it (or else after it) in the place of every target.
+ALONE = "This model takes any number of views, so that its camera estimator saw the context views and nothing else."
 
-    A target that shows the same frame as a context view gets that.
+
+def cameras_without_targets(model: UnposedModel, images: Tensor, frames: Tensor, split: ViewSplit) -> Cameras:
+    """Cameras [b, v] of images [b, v, 3, h, w] that no target has a part in; a target's own is a neighbour's."""
+    if not model.takes_any_views:
+        return model.estimate_cameras(without_targets(images, frames, split))
+    cameras = model.estimate_cameras(split.context_of(images), split.context)
+    place = (stand_ins(frames, split)[:, :, None] == split.context[:, None]).int().argmax(-1)
+    return ViewSplit(place, place).target_of(cameras)
+
+
+def without_targets(images: Tensor, frames: Tensor, split: ViewSplit) -> Tensor:
+    """Images [b, v, 3, h, w] in which every target gave its place to the context view that stands in for it."""
+    source = stand_ins(frames, split)
+    return ViewSplit(source, source).target_of(images)
+
+
+def stand_ins(frames: Tensor, split: ViewSplit) -> Tensor:
+    """[b, v] for every target the context view before it (or else after it), for every context view itself.
+
+    For a target that shows the same frame as a context view it is that one.
     """
     before, _ = neighbours(frames, split)
-    source = torch.arange(images.shape[1], device=images.device).expand(len(images), -1)
-    source = source.scatter(1, split.target, before)
-    return ViewSplit(source, source).target_of(images)
+    return torch.arange(frames.shape[1], device=frames.device).expand(len(frames), -1).scatter(1, split.target, before)
 
 
 @outside_autocast

@@ -13,12 +13,12 @@ import torch
 
 import rayzer
 from rayzer.devices import Runtime, device_name
-from rayzer.evaluation.no_leak import FILLED
+from rayzer.evaluation.no_leak import ALONE, FILLED
 from rayzer.evaluation.poses import mean_pose_scores, pose_scores_from_json
 from rayzer.evaluation.scoring import METRICS, Scores, mean_scores
 from rayzer.evaluation.statistics import bootstrap_interval
 from rayzer.evaluation.verdict import verdict
-from rayzer.model.weights import Model, kind_of
+from rayzer.model.weights import Model, kind_of, takes_any_views
 
 FORMAT = "rayzer-results-1"
 NO_CAMERAS = "the scenes have no true cameras"
@@ -74,7 +74,7 @@ def assemble(found: Collected, facts: Facts, model: Model, runtime: Runtime) -> 
     reasons = dict(facts.reasons)
     sections = {
         "controls": _controls(found.scenes),
-        "no_leak": _no_leak(found.scenes),
+        "no_leak": _no_leak(found.scenes, ALONE if takes_any_views(model.config) else FILLED),
         "poses": _poses([scene["poses"] for scene in found.scenes]),
         "view_counts": _view_counts(found.counts),
         "transfer": _transfer(found),
@@ -146,9 +146,9 @@ def _means(scenes: Sequence[Mapping[str, Any]], part: str) -> dict[str, float | 
     return _mean(known) if known else None
 
 
-def _no_leak(scenes: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def _no_leak(scenes: Sequence[dict[str, Any]], note: str) -> dict[str, Any] | None:
     scores = _means(scenes, "no_leak")
-    return scores and {**scores, "note": FILLED}
+    return scores and {**scores, "note": note}
 
 
 def _controls(scenes: Sequence[dict[str, Any]]) -> dict[str, Any]:

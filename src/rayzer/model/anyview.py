@@ -236,7 +236,7 @@ class AnyViewRayZer(UnposedModel):
             raise InputError(
                 f"the scene has views of {scene.width}x{scene.height} pixels, the new ones {more.width}x{more.height}"
             )
-        layers = zip(self._memory(scene), more.memory, strict=True)
+        layers = zip(self.remember(scene).memory, more.memory, strict=True)
         memory = tuple(KeyValue(*(torch.cat(pair, 2) for pair in zip(a, b, strict=True))) for a, b in layers)
         both = Cameras.cat([scene.cameras, more.cameras], 1)
         return replace(scene, tokens=torch.cat([scene.tokens, more.tokens], 1), cameras=both, memory=memory)
@@ -245,17 +245,21 @@ class AnyViewRayZer(UnposedModel):
         """Pictures [b, t, 3, h, w] in [0, 1] of scenes [b] seen by `cameras` [b, t]; each view is independent."""
         check_render_cameras(cameras, scene.tokens)
         size = (scene.height, scene.width)
-        return self.renderer(cameras, size, *self._codes(size, cameras), self._memory(scene))
+        return self.renderer(cameras, size, *self._codes(size, cameras), self.remember(scene).memory)
 
-    def _memory(self, scene: SceneTokens) -> tuple[KeyValue, ...]:
-        """What a scene keeps for rendering, made anew where it was left out to save space."""
+    def remember(self, scene: SceneTokens) -> SceneTokens:
+        """The scene with its memory, made anew where it was left out to save space.
+
+        Raises:
+            InputError: if another model made the scene.
+        """
         if scene.memory:
-            return scene.memory
+            return scene
         if scene.cameras is None:
             raise InputError("this scene is not of the tokens of views: another model made it")
         tokens = rearrange(scene.tokens, "b (c n) d -> b c n d", c=scene.cameras.shape[1])
         _, across = self._codes((scene.height, scene.width), scene.cameras)
-        return self.renderer.transformer.memorize(tokens, across)
+        return replace(scene, memory=self.renderer.transformer.memorize(tokens, across))
 
     def _codes(self, size: tuple[int, int], cameras: Cameras) -> tuple[ViewCode, ViewCode]:
         """Codes of tokens within a view, and across views seen by `cameras` [b, v]."""

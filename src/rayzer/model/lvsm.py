@@ -54,6 +54,7 @@ class LVSM(nn.Module):
     """Large view synthesis model with given cameras; no order of the context views matters to it."""
 
     estimates_cameras = False  # they are given
+    takes_any_views = False  # it can, but is at its best with the number that it was trained on
     cameras_are_geometric = True
 
     def __init__(self, config: LVSMConfig):

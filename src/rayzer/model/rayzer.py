@@ -5,7 +5,7 @@ images -> tokens -> cameras -> context tokens with rays -> latent scene -> pictu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -161,6 +161,10 @@ class RayZer(UnposedModel):
     def render(self, scene: SceneTokens, cameras: Cameras) -> Tensor:
         """Pictures [b, t, 3, h, w] in [0, 1] of scenes [b] seen by `cameras` [b, t]; each view is independent."""
         return self.renderer(scene, cameras)
+
+    def remember(self, scene: SceneTokens) -> SceneTokens:
+        """The scene with its memory, made anew where it was left out; a joint renderer has none."""
+        return scene if scene.memory else replace(scene, memory=self.renderer.memorize(scene.tokens))
 
     def _scene(self, images: Tensor, tokens: Tensor, cameras: Cameras) -> SceneTokens:
         # The scene sees the image tokens before the camera estimator: its outputs have seen the target pictures.

@@ -57,3 +57,7 @@ class UnposedModel(nn.Module, ABC):
     @abstractmethod
     def render(self, scene: SceneTokens, cameras: Cameras) -> Tensor:
         """Pictures [b, t, 3, h, w] in [0, 1] of scenes [b] seen by `cameras` [b, t]; each view is independent."""
+
+    @abstractmethod
+    def remember(self, scene: SceneTokens) -> SceneTokens:
+        """The scene with all that rendering reads of it, which is then computed once for many calls of `render`."""

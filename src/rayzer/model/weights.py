@@ -56,6 +56,12 @@ def kind_of(config: ModelConfig) -> str:
     return next(kind for kind, (config_class, _) in KINDS.items() if isinstance(config, config_class))
 
 
+def takes_any_views(config: ModelConfig) -> bool:
+    """Whether a configuration's model works for other numbers of views than it was trained on."""
+    model: type[Model] = KINDS[kind_of(config)][1]
+    return model.takes_any_views
+
+
 def build_model(config: ModelConfig) -> Model:
     """A freshly initialised model, in train mode."""
     return KINDS[kind_of(config)][1](config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -13,13 +13,15 @@ from rayzer.data.exchange import frames_from_cameras
 from rayzer.data.scenes import Scene
 from rayzer.data.synthetic.rooms import render_room
 from rayzer.data.views import decode_views, to_uint8
-from rayzer.devices import Runtime
+from rayzer.devices import Runtime, on_one_thread
 from rayzer.evaluation.controls import copy_nearest
 from rayzer.evaluation.metrics import psnr, ssim
+from rayzer.evaluation.poses import PoseScores, mean_pose_scores, pose_scores
 from rayzer.evaluation.results import FORMAT
 from rayzer.files import output_folder
 from rayzer.model.rayzer import RayZerConfig
-from rayzer.model.weights import build_model, fingerprint
+from rayzer.model.weights import ModelConfig, build_model, fingerprint, load_model
+from rayzer.prediction.embedded import NAME, embedded_checkpoint
 from rayzer.prediction.outputs import WRITES, check_destination
 from rayzer.prediction.path import PathRequest
 from rayzer.prediction.photos import Chosen
@@ -28,7 +30,7 @@ from rayzer.prediction.selection import select_views
 from rayzer.progress import progress_bar
 from rayzer.view_split import ViewSplit
 
-ROOMS = {"room-1": 1, "room-2": 2}  # name: seed
+ROOMS = {"room-1": 1, "room-2": 2}  # name: seed; no training on procedural rooms shows these
 SPAN = 0.5
 RANDOM_MODEL = RayZerConfig(
     image_height=128,
@@ -45,8 +47,28 @@ RANDOM_MODEL = RayZerConfig(
 )
 
 
-def run_demo(out: Path | None, overwrite: bool = False) -> list[Path]:
-    """Predict every demo room and write pages, files and `results.json`; returns the pages.
+@dataclass(frozen=True, eq=False)
+class Demo:
+    """What a demo left behind.
+
+    Attributes:
+        pages: a page for each room.
+        is_random: whether the weights were random, because none come with this version.
+        results: the content of `results.json`.
+        poses: mean figures of the estimated against the true cameras.
+    """
+
+    pages: list[Path]
+    is_random: bool
+    results: dict
+    poses: PoseScores
+
+
+@on_one_thread()  # pictures of 128x128 pixels are small
+def run_demo(out: Path | None, overwrite: bool = False) -> Demo:
+    """Predict every demo room and write pages, files and `results.json`.
+
+    The weights are those that come with the package, or random ones where none do.
 
     Args:
         out: output folder; None for the next free `rayzer-demo-N`. The first room lies directly in it, the others in
@@ -59,21 +81,22 @@ def run_demo(out: Path | None, overwrite: bool = False) -> list[Path]:
     out = out or next(folder for n in count(1) if not (folder := Path(f"rayzer-demo-{n}")).exists())
     check_destination(out, overwrite, writes=(*WRITES, *ROOMS))
     runtime = Runtime.choose()
-    checkpoint = _random_checkpoint(runtime)
+    checkpoint = _embedded_or_random(runtime)
     folders = [Path(), *(Path(name) for name in list(ROOMS)[1:])]
     outcomes = []
     with output_folder(out, overwrite) as staging:
         for folder, (name, seed) in zip(folders, ROOMS.items(), strict=True):
-            chosen = render_chosen(name, seed, RANDOM_MODEL)
+            chosen = render_chosen(name, seed, checkpoint.model.config)
             outcomes.append(
                 predict_photos(chosen, checkpoint, PathRequest.parse(), runtime, staging / folder, overwrite=True)
             )
         content = results_file(outcomes, checkpoint)
         (staging / "results.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    return [out / folder / "index.html" for folder in folders]
+    pages = [out / folder / "index.html" for folder in folders]
+    return Demo(pages, checkpoint.is_random, content, mean_pose_scores([_poses(outcome) for outcome in outcomes]))
 
 
-def render_chosen(name: str, seed: int, config: RayZerConfig) -> Chosen:
+def render_chosen(name: str, seed: int, config: ModelConfig) -> Chosen:
     """A procedural room as photos that a model will see, with their true cameras."""
     total = config.context_views + config.target_views
     width, height = config.image_width, config.image_height
@@ -120,7 +143,15 @@ def _copy_nearest_psnr(outcome: Outcome) -> float:
     return float(psnr(outcome.targets, copies[0]).mean())
 
 
-def _random_checkpoint(runtime: Runtime) -> Checkpoint:
-    """Until trained weights are part of the package."""
+def _poses(outcome: Outcome) -> PoseScores:
+    encoded = outcome.encoded
+    assert encoded.true_cameras is not None  # those of procedural rooms are known
+    return pose_scores(encoded.cameras, encoded.true_cameras)
+
+
+def _embedded_or_random(runtime: Runtime) -> Checkpoint:
+    folder = embedded_checkpoint()
+    if folder is not None:
+        return Checkpoint(load_model(folder, device=runtime.device), NAME)
     torch.manual_seed(0)
     return Checkpoint(build_model(RANDOM_MODEL).to(runtime.device).eval(), "random weights", is_random=True)

@@ -49,7 +49,7 @@ class EncodedScene:
         images: uint8 [v, 3, h, w].
         cameras: [v] predicted (or given) cameras.
         true_cameras: [v] known cameras, moved into the predicted world by the best Sim(3); None if unknown.
-        tokens: the latent scene, batch of 1.
+        tokens: the latent scene, batch of 1; on the device where it was made.
         notes: plain sentences that a user should read.
     """
 
@@ -74,9 +74,9 @@ class EncodedScene:
 
 
 def save_scene(scene: EncodedScene, path: Path) -> None:
-    """Write an encoded scene as one safetensors file."""
+    """Write an encoded scene as one safetensors file, without what can be computed from its tokens again."""
     tensors = {
-        "tokens": scene.tokens.tokens,
+        "tokens": scene.tokens.tokens.cpu(),
         "images": scene.images,
         "world_from_camera": scene.cameras.world_from_camera,
         "intrinsics": scene.cameras.intrinsics,
@@ -88,6 +88,7 @@ def save_scene(scene: EncodedScene, path: Path) -> None:
         "name": scene.name,
         "fingerprint": scene.fingerprint,
         "notes": scene.notes,
+        "tokens_of_views": scene.tokens.cameras is not None,
         "views": [dataclasses.asdict(view) for view in scene.views],
     }
     metadata = {"format": FORMAT, "scene": json.dumps(header)}
@@ -120,13 +121,18 @@ def _assemble(header: dict, tensors: dict[str, Tensor]) -> EncodedScene:
     if "true_world_from_camera" in tensors:
         true_cameras = Cameras(tensors["true_world_from_camera"], tensors["true_intrinsics"])
     height, width = tensors["images"].shape[-2:]
+    latent = SceneTokens(tensors["tokens"].float(), height, width)
+    cameras = Cameras(tensors["world_from_camera"], tensors["intrinsics"])
+    if header.get("tokens_of_views", False):
+        context = [index for index, view in enumerate(views) if not view.is_target]
+        latent = dataclasses.replace(latent, cameras=cameras[context].map(lambda value: value[None]))
     return EncodedScene(
         name=header["name"],
         fingerprint=header["fingerprint"],
         views=views,
         images=tensors["images"],
-        cameras=Cameras(tensors["world_from_camera"], tensors["intrinsics"]),
+        cameras=cameras,
         true_cameras=true_cameras,
-        tokens=SceneTokens(tensors["tokens"].float(), height, width),
+        tokens=latent,
         notes=tuple(header["notes"]),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -26,7 +28,7 @@ def encode(
         context: positions of the context views.
 
     Returns:
-        cameras [v] and the scene (a batch of 1), both on the CPU.
+        cameras [v] on the CPU, and the scene (a batch of 1) ready to be rendered on the device.
 
     Raises:
         InputError: if the model needs cameras and none are given.
@@ -39,16 +41,27 @@ def encode(
         else:
             cameras = _normalised(given).to(runtime.device)[None]
         scene = model.reconstruct(images[:, context], cameras[:, context], positions)
-    return cameras[0].to("cpu"), SceneTokens(scene.tokens.float().cpu(), scene.height, scene.width)
+    return cameras[0].to("cpu"), replace(scene, tokens=scene.tokens.float())
+
+
+@torch.no_grad()
+def ready(model: Model, scene: SceneTokens, runtime: Runtime) -> SceneTokens:
+    """A scene on the device with all that rendering reads of it, so that this is not computed for each picture."""
+    scene = scene.map(lambda value: value.to(runtime.device))
+    with runtime.autocast():
+        return model.remember(scene) if isinstance(model, UnposedModel) else scene
 
 
 @torch.no_grad()
 def render(
     model: Model, scene: SceneTokens, cameras: Cameras, runtime: Runtime, advance: Advance | None = None
 ) -> Tensor:
-    """Pictures [t, 3, h, w] on the CPU of one scene seen by cameras [t], a few views at a time."""
-    scene = SceneTokens(scene.tokens.to(runtime.device), scene.height, scene.width)
-    pictures = []
+    """Pictures [t, 3, h, w] on the CPU of one scene seen by cameras [t], a few views at a time.
+
+    Args:
+        scene: as `encode` or `ready` give it.
+    """
+    pictures = [torch.empty(0, 3, scene.height, scene.width)]  # there may be no cameras
     for start in range(0, len(cameras), runtime.views_at_once):
         part = cameras[start : start + runtime.views_at_once].to(runtime.device)
         with runtime.autocast():

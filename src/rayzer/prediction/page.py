@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from rayzer.devices import Runtime
+from rayzer.evaluation.poses import PoseScores, pose_scores
 from rayzer.geometry.cameras import Cameras
 from rayzer.model.weights import kind_of
+from rayzer.prediction.embedded import CAUTION
 from rayzer.prediction.encoded import EncodedScene
 from rayzer.prediction.outputs import FRAMES, IMAGES, ORIGINAL, RENDERS, picture_names, there_and_back
 from rayzer.prediction.path import PathRequest
-from rayzer.report.parts import Download, Fact, Notice
+from rayzer.report.parts import MODELS, Download, Fact, Notice
 from rayzer.report.prediction_page import FlyThrough, PredictionPage, View, write_prediction_page
 
 if TYPE_CHECKING:
     from rayzer.prediction.predict import Checkpoint
 
-MODEL_NAMES = {"rayzer": "RayZer", "anyview": "AnyViewRayZer", "lvsm": "LVSM"}
 DOWNLOADS = (
     Download("cameras.json", "cameras.json", "Cameras of all views, with the convention spelled out"),
     Download("transforms.json", "transforms.json", "The same for nerfstudio, for the processed photos"),
@@ -100,21 +101,36 @@ def _notices(scene: EncodedScene, checkpoint: Checkpoint) -> list[Notice]:
         notices.append(
             Notice(
                 "warning",
-                "The cameras of this checkpoint are not geometric: they are what its renderer needs, not where the "
-                "photos were taken. Their scale is arbitrary.",
+                "The cameras of this checkpoint need not be geometric: they are what its renderer needs, which may not "
+                "be where the photos were taken. Their scale is arbitrary.",
             )
         )
-    return notices + [Notice("info", note) for note in scene.notes]
+    return notices + [Notice("warning" if note == CAUTION else "info", note) for note in scene.notes]
 
 
 def _facts(scene: EncodedScene, checkpoint: Checkpoint, runtime: Runtime, seconds: float) -> list[Fact]:
     height, width = scene.images.shape[-2:]
     parameters = sum(parameter.numel() for parameter in checkpoint.model.parameters())
     return [
-        Fact("Model", f"{MODEL_NAMES[kind_of(checkpoint.model.config)]}, {parameters / 1e6:.1f} M parameters"),
+        Fact("Model", f"{MODELS[kind_of(checkpoint.model.config)]}, {parameters / 1e6:.1f} M parameters"),
         Fact("Checkpoint", checkpoint.name),
         Fact("Fingerprint of its weights", scene.fingerprint[:16]),
         Fact("Views", f"{len(scene.context)} context + {len(scene.targets)} held out, {width}x{height} pixels"),
+        *_pose_facts(scene, checkpoint),
         Fact("Computed on", str(runtime)),
         Fact("Time", f"{seconds:.1f} s"),
     ]
+
+
+def _pose_facts(scene: EncodedScene, checkpoint: Checkpoint) -> list[Fact]:
+    """How well the estimated cameras agree with the known ones, if there are any."""
+    if scene.true_cameras is None or not checkpoint.model.estimates_cameras:
+        return []
+    return [Fact("Cameras against the known ones", agreement(pose_scores(scene.cameras, scene.true_cameras)))]
+
+
+def agreement(scores: PoseScores) -> str:
+    """Pose figures in words."""
+    share, ate = scores.rpa[15], scores.ate
+    pairs = "no figures" if share is None else f"{100 * share:.0f} % of the pairs of views within 15 degrees"
+    return pairs if ate is None else f"{pairs}; positions off by {100 * ate:.0f} % of the size of the path"

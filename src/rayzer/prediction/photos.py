@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from rayzer.data.sources.source import ReadOptions
 from rayzer.data.views import Views, decode_views
 from rayzer.errors import InputError
 from rayzer.geometry.cameras import Cameras
-from rayzer.model.weights import ModelConfig
+from rayzer.model.weights import ModelConfig, takes_any_views
 from rayzer.prediction.selection import Selection, select_views
 from rayzer.progress import Advance, progress_bar
 
@@ -84,7 +84,7 @@ def _decode_chosen(
             raise InputError(scene.skipped[0][1])
         if len(scene) < 2:
             raise InputError(_too_few(scene, path))
-        selection = select_views(len(scene), config.context_views, config.target_views)
+        selection = select_views(len(scene), config.context_views, config.target_views, takes_any_views(config))
         needed = list(dict.fromkeys(selection.indices))
         broken: dict[int, str] = {}
         for done, index in enumerate(needed, start=1):
@@ -125,16 +125,25 @@ def _joined(parts: Sequence[Views]) -> Views:
 
 
 def _notes(scene: Scene, selection: Selection, config: ModelConfig, size: int | None) -> tuple[str, ...]:
-    notes = [*scene.notes, *(f"Left out: {reason}" for _, reason in scene.skipped)]
-    total, used = len(selection.indices), len(set(selection.indices))
-    fixed = f"this checkpoint takes exactly {config.context_views} + {config.target_views} views"
-    if used < total:
-        notes.append(
-            f"{used} photos were repeated to fill {total} views, because {fixed}. A held-out view that is repeated was "
-            "also seen, so its comparison flatters."
-        )
-    elif len(scene) > total:
-        notes.append(f"{total} of {len(scene)} photos were used, evenly spaced, because {fixed}.")
+    notes = [*scene.notes, *(f"Left out: {reason}" for _, reason in scene.skipped), *_choice(scene, selection, config)]
     if size is not None and size != min(config.image_width, config.image_height):
         notes.append(f"The checkpoint was trained at {config.image_width}x{config.image_height} pixels, not at {size}.")
     return tuple(notes)
+
+
+def _choice(scene: Scene, selection: Selection, config: ModelConfig) -> Iterator[str]:
+    """What the reader should know of which photos were used, if anything."""
+    total, used = len(selection.indices), len(set(selection.indices))
+    any_views = takes_any_views(config)
+    trained = f"{config.context_views} + {config.target_views} views"
+    if used < total:
+        yield (
+            f"{used} photos were repeated to fill {total} views, because this checkpoint takes exactly {trained}. A "
+            "held-out view that is repeated was also seen, so its comparison flatters."
+        )
+    elif len(scene) > total:
+        why = f"this checkpoint {'is meant for' if any_views else 'takes exactly'} {trained}"
+        yield f"{total} of {len(scene)} photos were used, evenly spaced, because {why}."
+    elif any_views and total < config.context_views + config.target_views:
+        held_out = len(selection.targets) or "none"
+        yield f"All {total} photos were used: {len(selection.context)} for the scene, {held_out} held out to check it."

@@ -18,7 +18,7 @@ from rayzer.geometry.cameras import Cameras
 from rayzer.model.weights import Model, fingerprint
 from rayzer.prediction import outputs
 from rayzer.prediction.encoded import EncodedScene, EncodedView, save_scene
-from rayzer.prediction.inference import encode, render
+from rayzer.prediction.inference import encode, ready, render
 from rayzer.prediction.page import write_page
 from rayzer.prediction.path import PathRequest
 from rayzer.prediction.photos import Chosen
@@ -149,11 +149,12 @@ def _finish(
     height, width = encoded.images.shape[-2:]
     note = camera_note(checkpoint)
     model = checkpoint.model
+    scene = ready(model, encoded.tokens, runtime)
     with progress_bar("Held-out views") as advance:
-        renders = render(model, encoded.tokens, encoded.cameras[encoded.targets], runtime, advance)
+        renders = render(model, scene, encoded.cameras[encoded.targets], runtime, advance)
     way = path.cameras(encoded.cameras, height, width)
     with progress_bar("Fly-through") as advance:
-        frames = render(model, encoded.tokens, way, runtime, advance)
+        frames = render(model, scene, way, runtime, advance)
     outcome = Outcome(encoded, renders)
     outputs.write_pictures(encoded, renders, folder)
     outputs.write_fly_through(frames, folder, path.fps, path.goes_back)

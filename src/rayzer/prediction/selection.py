@@ -30,14 +30,18 @@ class Selection:
         return tuple(self.indices.count(index) > 1 for index in self.indices)
 
 
-def select_views(available: int, context: int, targets: int) -> Selection:
-    """Choose photos evenly for a model that was trained with exactly `context` + `targets` views.
+def select_views(available: int, context: int, targets: int, any_number: bool = False) -> Selection:
+    """Choose photos evenly for a model that was trained with `context` + `targets` views.
 
     Args:
-        available: number of photos, at least 2. With fewer than needed, photos are repeated evenly.
+        available: number of photos, at least 2.
         context, targets: the numbers of views of the training.
+        any_number: whether the model also takes fewer. Then too few photos are all used, once each, and as large a
+            share of them is held out; else they are repeated evenly.
     """
     total = context + targets
+    if any_number and available < total:
+        total, targets = available, _held_out(available, targets, total)
     return Selection(tuple(evenly_spaced(total, available)), target_slots(total, targets))
 
 
@@ -46,8 +50,15 @@ def target_slots(total: int, targets: int) -> tuple[int, ...]:
 
     For 16 + 8 views these are the slots of the published evaluation on DL3DV: 2, 5, ..., 20, 22.
     """
+    if targets == 0:
+        return ()
     if targets > total - 2:
         raise ValueError(f"{targets} of {total} views cannot be held out: the first and the last are context")
     if 2 * targets > total:
         return tuple(1 + place for place in evenly_spaced(targets, total - 2))
     return tuple(min((k + 1) * total // targets - 1, total - 2) for k in range(targets))
+
+
+def _held_out(available: int, targets: int, total: int) -> int:
+    """How many of few photos are held out: the usual share, at least one, but never one of the last two."""
+    return min(max(1, available * targets // total), available - 2)

@@ -16,7 +16,7 @@ from rayzer.report.build import write_page
 from rayzer.report.camera_plot import KINDS, CameraPlot
 from rayzer.report.charts import Chart, histogram, line
 from rayzer.report.evaluation_figures import Baseline, PoseRow, baselines, pose_rows, pose_sources
-from rayzer.report.parts import Fact, Notice
+from rayzer.report.parts import MODELS, Fact, Notice
 from rayzer.report.pictures import PictureFolder
 from rayzer.report.read_results import load_results
 from rayzer.report.results import Results, SceneResult, ScoredView, Scores, Transfer
@@ -260,7 +260,12 @@ class EvaluationPage:
     def facts(self) -> list[Fact]:
         """How this was made, without the configuration."""
         sections = {key: facts for key, facts in self.results.facts.items() if key != "config"}
-        return [Fact(_label(key, name), text) for key, facts in sections.items() for name, text in facts.items()]
+        kind = self.results.facts.get("config", {}).get("kind", "")
+        model = [Fact("Model", MODELS[kind])] if kind in MODELS else []
+        return [
+            *model,
+            *(Fact(_label(key, name), text) for key, facts in sections.items() for name, text in facts.items()),
+        ]
 
     @property
     def configuration(self) -> list[Fact]:

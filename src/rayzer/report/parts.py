@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+MODELS = {"rayzer": "RayZer", "anyview": "AnyViewRayZer", "lvsm": "LVSM"}
+"""What people call the kinds of models."""
+
 
 class Notice(NamedTuple):
     """Something the reader must know before believing the pictures."""

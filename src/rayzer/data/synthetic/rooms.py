@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,6 +17,7 @@ from rayzer.data.synthetic.culling import dot
 from rayzer.data.synthetic.records import TensorRecord
 from rayzer.data.synthetic.shading import Room, radiance, tone_mapped
 from rayzer.data.synthetic.tiles import PictureSet, atlas, tile_number
+from rayzer.devices import on_one_thread
 from rayzer.geometry.cameras import Cameras
 from rayzer.geometry.precision import outside_autocast
 
@@ -68,24 +68,13 @@ class RoomViews:
     depth: Tensor
 
 
-@contextmanager
-def _on_one_thread() -> Iterator[None]:
-    """Batches of rays are too small to split: more threads gain nothing, and on busy cores waiting costs 5x."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@_on_one_thread()  # like all rendering: sums over several threads could round a texel otherwise
+@on_one_thread()  # like all rendering: sums over several threads could round a texel otherwise
 def draw_patterns() -> None:
     """Draw all patterns now, which takes a second, so that processes that are forked later need not do it again."""
     atlas(None, torch.device("cpu"))
 
 
-@_on_one_thread()
+@on_one_thread()
 @torch.no_grad()
 def compose(seed: int, views: int, span: float = 0.5, pictures: PictureSet | None = None) -> ComposedRoom:
     """The room of a seed and a hand-held camera path through it; takes some 50 ms.
@@ -103,7 +92,7 @@ def compose(seed: int, views: int, span: float = 0.5, pictures: PictureSet | Non
     return _composed(room, camera_path([room], seed, views, span))
 
 
-@_on_one_thread()
+@on_one_thread()
 @torch.no_grad()
 def compose_pair(
     seed: int, views: int, span: float = 0.5, pictures: PictureSet | None = None
@@ -137,7 +126,7 @@ def render_room(
     return RoomViews(found.images[0], found.cameras[0], found.depth[0])
 
 
-@_on_one_thread()
+@on_one_thread()
 @torch.no_grad()
 @outside_autocast
 def render_rooms(
@@ -171,7 +160,7 @@ def render_rooms(
     return RoomViews(images, cameras, depth)
 
 
-@_on_one_thread()
+@on_one_thread()
 @torch.no_grad()
 @outside_autocast
 def render_images(
