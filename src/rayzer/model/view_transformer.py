@@ -33,7 +33,7 @@ class ViewAttention(nn.Module):
         q, k, v = self._heads(x, self.to_q, self.to_k, self.to_v)
         q, k, v = code.of_queries(self.q_norm(q)), code.of_keys(self.k_norm(k)), code.of_values(v)
         together = "b v n h e -> b h (v n) e" if across else "b v n h e -> (b v) h n e"
-        attended = attention(*(rearrange(part, together) for part in (q, k, v)), by_cudnn)
+        attended = attention(*(rearrange(part, together) for part in (q, k, v)), by_cudnn=by_cudnn)
         apart = "b h (v n) e -> b v n h e" if across else "(b v) h n e -> b v n h e"
         return self._merge(rearrange(attended, apart, b=len(x), v=x.shape[1]), code)
 
@@ -47,7 +47,7 @@ class ViewAttention(nn.Module):
         """Tokens [b, v, n, d] look at the memory [b] of others; for `by_cudnn` see `attention`."""
         (q,) = self._heads(x, self.to_q)
         q = rearrange(code.of_queries(self.q_norm(q)), "b v n h e -> b h (v n) e")
-        attended = attention(q, *memory, by_cudnn)
+        attended = attention(q, *memory, by_cudnn=by_cudnn)
         return self._merge(rearrange(attended, "b h (v n) e -> b v n h e", v=x.shape[1]), code)
 
     def _heads(self, x: Tensor, *maps: nn.Linear) -> list[Tensor]:
