@@ -87,6 +87,8 @@ class ReadingBlock(BaseBlock):
     The scene does not see who reads it, so that its keys and values serve all views (SVSM, arXiv 2602.21341).
     """
 
+    also_called = ("memorize",)
+
     def __init__(self, width: int, head_width: int):
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=1e-5, bias=False)
