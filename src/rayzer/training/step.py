@@ -166,11 +166,14 @@ def _forward_backward(trainer: Trainer, batch: Batch, part: float, step: int) ->
     with trainer.autocast():
         prediction = predict(trainer.module, batch, **more)
         loss, terms = trainer.loss(prediction.images, target)
-    if config.anchor and batch.cameras is not None and isinstance(model, UnposedModel):
-        canonical = more.get("canonical", canonical_index(batch.images.shape[1], model.canonical))
-        terms["anchor"] = camera_anchor(prediction.cameras, batch.cameras, canonical)
-        loss = loss + config.anchor * terms["anchor"]
-        terms["anchor"] = terms["anchor"].detach()
+    if config.anchor and isinstance(model, UnposedModel):
+        # Also where no cameras are known: all processes and steps tell the same values, however sources are dealt out.
+        anchor = torch.zeros_like(loss.detach())
+        if batch.cameras is not None:
+            canonical = more.get("canonical", canonical_index(batch.images.shape[1], model.canonical))
+            anchor = camera_anchor(prediction.cameras, batch.cameras, canonical)
+        loss = loss + config.anchor * anchor
+        terms["anchor"] = anchor.detach()
     (part * loss).backward()
     values = {"loss": loss.detach(), **terms, "psnr": psnr(prediction.images, target)}
     if model.estimates_cameras:
