@@ -47,7 +47,7 @@ def test_blocks_compiled_for_any_views_equal_eager_ones(tiny_model, sample):
     eager = copy.deepcopy(model)
     compile_blocks(model, any_views=True)
     torch._dynamo.utils.counters.clear()
-    for views in (4, 6, 3, 9, 7):
+    for views in (4, 6, 9, 7):  # at least two of each kind: a single one has graphs of its own
         images, split, _ = sample(views)
         for found, expected in zip(step(model, images, split), step(eager, images, split), strict=True):
             assert_close(found, expected, rtol=1e-5, atol=1e-5)
