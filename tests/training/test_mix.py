@@ -10,6 +10,7 @@ from rayzer.configs import load_config
 from rayzer.data.dataset import SceneSamples
 from rayzer.data.mixture import Mixture
 from rayzer.data.room_samples import RoomSamples
+from rayzer.errors import InputError
 from rayzer.training.feed import sources_of, training_samples
 from rayzer.training.recipe import DataConfig, SourceConfig, TrainingConfig
 from rayzer.training.train import train
@@ -69,6 +70,13 @@ def test_rooms_are_anchored_and_scenes_are_not(tiny, rooms_on_disk):
 
 def test_one_source_is_no_mixture(tiny):
     assert isinstance(stream_of(tiny(*mix_of({"weight": 3}))).source, RoomSamples)
+
+
+def test_every_source_has_a_format(tiny, rooms_on_disk):
+    right, wrong = ({"scenes": rooms_on_disk, "format": name} for name in ("rayzer", "colmap"))
+    assert stream_of(tiny(*mix_of(right, {}))).source.sources[0].scenes
+    with pytest.raises(InputError, match="colmap"):
+        stream_of(tiny(*mix_of(wrong, {})))
 
 
 def test_models_that_need_cameras_get_them_of_all_sources(tiny, rooms_on_disk):
