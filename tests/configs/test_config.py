@@ -203,7 +203,7 @@ def test_unicode(yaml):
         ("- preset: smoke\n", "expected keys and values"),
         ("preset: smok", "'smok' is not one of"),
         ("preset: [smoke]", "['smoke'] is not one of"),
-        ("kind: nerf", "'nerf' is not one of rayzer, lvsm"),
+        ("kind: nerf", "'nerf' is not one of rayzer, anyview, lvsm"),
         ("kind: [rayzer]", "['rayzer'] is not one of"),
         ("preset: smoke\nkind: rayzer", "kind: unknown key"),
         ("preset: smoke\nmodell: {width: 8}", 'modell: unknown key; did you mean "model"?'),

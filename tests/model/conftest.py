@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import rayzer
+from rayzer.model.anyview import AnyViewConfig
 from rayzer.model.lvsm import LVSMConfig
 from rayzer.model.rayzer import Prediction, RayZerConfig
 from rayzer.model.weights import Model, ModelConfig, build_model
@@ -83,6 +84,9 @@ def tiny_config():
         if kind == "rayzer":
             layers = {"camera_layers": 2, "scene_layers": 2, "renderer_layers": 2, "scene_tokens": 6}
             return RayZerConfig(**TINY | layers | changes)
+        if kind == "anyview":
+            layers = {"camera_layers": 2, "scene_layers": 2, "renderer_layers": 2}
+            return AnyViewConfig(**TINY | layers | changes)
         layers = {"encoder": kind == "lvsm", "encoder_layers": 2, "renderer_layers": 2, "scene_tokens": 6}
         return LVSMConfig(**TINY | layers | changes)
 

@@ -10,10 +10,10 @@ from torch.testing import assert_close
 
 from rayzer.model import acceleration
 from rayzer.model.acceleration import FastInference, compile_blocks, set_recomputation
-from rayzer.model.transformer import Block
+from rayzer.model.transformer import BaseBlock, Block
 from rayzer.model.weights import load_model, save_model
 
-KINDS = ["rayzer", "lvsm", "lvsm_decoder_only"]
+KINDS = ["rayzer", "anyview", "lvsm", "lvsm_decoder_only"]
 
 
 def step(model, images, split, *given):
@@ -25,12 +25,12 @@ def step(model, images, split, *given):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["all", "selective", "none"])
-@pytest.mark.parametrize("kind", ["rayzer", "lvsm"])
+@pytest.mark.parametrize("kind", ["rayzer", "anyview", "lvsm"])
 def test_compiled_blocks_equal_eager_ones(tiny_model, sample, kind, mode):
     model = tiny_model(kind, renderer_layers=3).train()
     set_recomputation(model, mode)
     images, split, cameras = sample(5)
-    given = () if kind == "rayzer" else (cameras,)
+    given = () if model.estimates_cameras else (cameras,)
     plain = step(model, images, split, *given)
     names = list(model.state_dict())
     compile_blocks(model)
@@ -39,6 +39,21 @@ def test_compiled_blocks_equal_eager_ones(tiny_model, sample, kind, mode):
     with torch.no_grad():
         assert_close(model.eval()(images, split, *given).images, plain[0], rtol=0, atol=1e-5)
     assert list(model.state_dict()) == names
+
+
+@pytest.mark.slow
+def test_blocks_compiled_for_any_views_equal_eager_ones(tiny_model, sample):
+    model = tiny_model("anyview").train()
+    eager = copy.deepcopy(model)
+    compile_blocks(model, any_views=True)
+    torch._dynamo.utils.counters.clear()
+    for views in (4, 6, 9, 7):  # at least two of each kind: a single one has graphs of its own
+        images, split, _ = sample(views)
+        for found, expected in zip(step(model, images, split), step(eager, images, split), strict=True):
+            assert_close(found, expected, rtol=1e-5, atol=1e-5)
+        if views == 6:
+            graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs
 
 
 @pytest.mark.slow
@@ -60,9 +75,26 @@ def marked(monkeypatch):
     """Stands in for the compiler, which takes long: remembers which blocks were run compiled."""
     ran = []
     monkeypatch.setattr(acceleration, "_compiled", lambda block, *x: ran.append((block, "plain")) or block.compute(*x))
+    monkeypatch.setattr(
+        acceleration, "_compiled_for_any_views", lambda block, *x: ran.append((block, "any")) or block.compute(*x)
+    )
     monkeypatch.setattr(acceleration, "_tuned", lambda block, *x: ran.append((block, "tuned")) or block.compute(*x))
     monkeypatch.setattr(torch.nn.Module, "compile", lambda *_, **__: None)
     return ran
+
+
+@pytest.mark.parametrize("any_views", [False, True])
+def test_every_way_into_a_block_is_compiled(tiny_model, sample, marked, any_views):
+    images, _, cameras = sample(5)
+    for model in (tiny_model("anyview"), tiny_model(renderer="one_way")):
+        marked.clear()
+        compile_blocks(model, any_views=any_views)
+        expected = list(model.renderer.transformer.blocks)
+        scene = model.reconstruct(images, cameras)
+        model.render(scene, cameras)
+        ran = [block for block, _ in marked]
+        assert all(ran.count(block) >= 2 for block in expected)
+        assert {module for module in model.scene_encoder.modules() if isinstance(module, BaseBlock)} <= set(ran)
 
 
 def test_every_block_is_compiled_and_inner_ones_of_the_renderer_are_tuned(tiny_model, sample, marked):
@@ -96,12 +128,12 @@ def test_fast_inference_on_a_cpu_is_the_model(tiny_model, sample, kind, dtype):
     fast = FastInference(model.train(), dtype)
     model.eval()
     images, split, cameras = sample(5)
-    given = () if kind == "rayzer" else (cameras,)
+    given = () if model.estimates_cameras else (cameras,)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
         expected = model(images, split, *given)
         scene = model.reconstruct(images, cameras)
         views = model.render(scene, cameras)
-        if kind == "rayzer":
+        if model.estimates_cameras:
             found = model.estimate_cameras(images, torch.arange(5))
     # Not bit for bit: how the weights of a copy lie in memory decides the order of some sums (seen with torch 2.10).
     close = partial(assert_close, rtol=0, atol=1e-6)
@@ -109,7 +141,7 @@ def test_fast_inference_on_a_cpu_is_the_model(tiny_model, sample, kind, dtype):
     close(fast(images, split, *given).cameras.intrinsics, expected.cameras.intrinsics)
     close(fast.reconstruct(images, cameras).tokens, scene.tokens, atol=1e-5)
     close(fast.render(scene, cameras), views)
-    if kind == "rayzer":
+    if model.estimates_cameras:
         same = fast.estimate_cameras(images, torch.arange(5))
         close(same.world_from_camera, found.world_from_camera)
 
@@ -140,7 +172,7 @@ def test_graphs_equal_the_model(tiny_model, sample, kind):
     model = tiny_model(kind).cuda()
     images, split, cameras = sample(5)
     images, split, cameras = images.cuda(), split.to("cuda"), cameras.to("cuda")
-    given = () if kind == "rayzer" else (cameras,)
+    given = () if model.estimates_cameras else (cameras,)
     fast = FastInference(model, torch.float32, tune=False)
     for shift in (0, 1):  # the second call replays what the first recorded, on other pictures
         moved = images.roll(shift, 1)

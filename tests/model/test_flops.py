@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rayzer import LVSMConfig, RayZerConfig, ViewSplit
 from rayzer.losses import PerceptualLoss
+from rayzer.model.anyview import AnyViewConfig
 from rayzer.model.flops import model_flops, peak_flops, training_flops, vgg19_flops
 from rayzer.model.transformer import Transformer
 
@@ -28,8 +29,15 @@ def no_gradient(config):
     patches = config.image_height * config.image_width // patch**2
     if isinstance(config, LVSMConfig):
         return 2 * patches * d * patch**2 * (3 * 9 + 2 * 6)  # pictures and rays of given cameras
+    if isinstance(config, AnyViewConfig):  # pictures, twice where they are context, and order
+        return 2 * (8 * patches * d * 3 * patch**2 + 5 * (config.order_code != "none") * d * d)
     coded = config.position_code != "none"
     return 2 * 5 * (patches * d * 3 * patch**2 + coded * (patches + 1) * d * d)  # pictures and places
+
+
+def inverted_poses(config):
+    """Three by three for each of five views, which is left out as rays are."""
+    return 5 * 2 * 9 * (isinstance(config, AnyViewConfig) and config.relative_cameras)
 
 
 def counted(function):
@@ -45,6 +53,10 @@ def counted(function):
         ("rayzer", {}),
         ("rayzer", {"position_code": "none", "rotation": "quaternion", "qk_norm": False}),
         ("rayzer", {"image_width": 24, "scene_layers": 3}),
+        ("rayzer", {"renderer": "one_way", "renderer_layers": 3}),
+        ("anyview", {"image_width": 24, "camera_layers": 3, "scene_layers": 3}),
+        ("anyview", {"order_code": "index", "rotation": "quaternion"}),
+        ("anyview", {"order_code": "relative", "relative_cameras": False}),
         ("lvsm", {}),
         ("lvsm_decoder_only", {"patch_size": 4}),
     ],
@@ -54,7 +66,7 @@ def test_counts_what_pytorch_counts(tiny_model, sample, kind, changes, train, mo
     model = tiny_model(kind, **changes)
     config = model.config
     images, split, cameras = sample(5, config.image_height, config.image_width)
-    given = () if kind == "rayzer" else (cameras[:1],)
+    given = () if model.estimates_cameras else (cameras[:1],)
     monkeypatch.setattr(Transformer, "forward", every_token)
     split = ViewSplit(split.context[:1], split.target[:1])
 
@@ -64,7 +76,7 @@ def test_counts_what_pytorch_counts(tiny_model, sample, kind, changes, train, mo
             picture.sum().backward()
 
     expected = training_flops(config, 3, 2) - no_gradient(config) if train else model_flops(config, 3, 2).forward
-    assert counted(step) == expected
+    assert counted(step) == expected + inverted_poses(config) * (3 if train else 1)
 
 
 def test_savings_do_not_count(tiny_model, sample):

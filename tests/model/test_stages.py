@@ -7,7 +7,8 @@ import torch
 from torch.testing import assert_close
 
 from rayzer import Cameras, InputError, ViewSplit
-from rayzer.model.transformer import Block
+from rayzer.model.transformer import BaseBlock, Block
+from rayzer.model.view_transformer import ReadingBlock, ViewBlock
 
 OPTIONS = [
     {},
@@ -15,7 +16,8 @@ OPTIONS = [
     {"qk_norm": False, "position_code": "none"},
     {"position_code": "reference", "image_height": 16, "image_width": 24},
 ]
-KINDS = ["rayzer", "lvsm", "lvsm_decoder_only"]
+KINDS = ["rayzer", "anyview", "lvsm", "lvsm_decoder_only"]
+UNPOSED = ["rayzer", "anyview"]
 
 
 def close(a, b, atol=1e-6):
@@ -23,7 +25,7 @@ def close(a, b, atol=1e-6):
 
 
 def render_all(model, images, split, cameras):
-    given = () if type(model).__name__ == "RayZer" else (cameras,)
+    given = () if model.estimates_cameras else (cameras,)
     return model(images, split, *given)
 
 
@@ -99,8 +101,9 @@ def test_samples_of_a_batch_are_independent(tiny_model, sample, kind):
     close(render_all(model, images[1:], second, cameras[1:]).images, whole[1:])
 
 
-def test_another_target_picture_changes_only_cameras(tiny_model, sample):
-    model = tiny_model()
+@pytest.mark.parametrize("kind", UNPOSED)
+def test_another_target_picture_changes_only_cameras(tiny_model, sample, kind):
+    model = tiny_model(kind)
     images, split, fixed = sample(5)
     changed = images.clone()
     changed[:, split.target[0]] = 1 - images[:, split.target[0]]
@@ -111,8 +114,9 @@ def test_another_target_picture_changes_only_cameras(tiny_model, sample):
     assert (before.images - model(images, split).images).abs().max() > 1e-4  # the hook is in use
 
 
-def test_scene_takes_no_gradient_from_target_pixels(tiny_model, sample):
-    model = tiny_model()
+@pytest.mark.parametrize("kind", UNPOSED)
+def test_scene_takes_no_gradient_from_target_pixels(tiny_model, sample, kind):
+    model = tiny_model(kind)
     images, split, _ = sample(5)
     images.requires_grad_()
     model.camera_estimator.register_forward_hook(lambda module, inputs, cameras: cameras.detach())
@@ -121,9 +125,10 @@ def test_scene_takes_no_gradient_from_target_pixels(tiny_model, sample):
     assert (split.context_of(images.grad).abs().amax((2, 3, 4)) > 0).all()
 
 
-def test_target_pixels_reach_the_result_through_cameras(tiny_model, sample):
+@pytest.mark.parametrize("kind", UNPOSED)
+def test_target_pixels_reach_the_result_through_cameras(tiny_model, sample, kind):
     images, split, _ = sample(5)
-    tiny_model()(images.requires_grad_(), split).images.square().sum().backward()
+    tiny_model(kind)(images.requires_grad_(), split).images.square().sum().backward()
     assert (split.target_of(images.grad).abs().amax((2, 3, 4)) > 0).all()
 
 
@@ -137,8 +142,9 @@ def test_canonical_view_is_exactly_the_identity(tiny_model, sample, options, vie
     assert is_identity.tolist() == [[view == canonical for view in range(views)]] * 2
 
 
-def test_estimated_cameras_are_rigid_and_share_one_focal_length(tiny_model, sample):
-    cameras = tiny_model().estimate_cameras(sample(5)[0])
+@pytest.mark.parametrize("kind", UNPOSED)
+def test_estimated_cameras_are_rigid_and_share_one_focal_length(tiny_model, sample, kind):
+    cameras = tiny_model(kind).estimate_cameras(sample(5)[0])
     close(cameras.rotations @ cameras.rotations.mT, torch.eye(3).expand(2, 5, 3, 3))
     assert_close(torch.linalg.det(cameras.rotations), torch.ones(2, 5))
     assert torch.equal(cameras.intrinsics, cameras.intrinsics[:, :1].expand(2, 5, 4))
@@ -161,8 +167,10 @@ def test_train_mode_changes_only_recomputation(tiny_model, sample, kind, monkeyp
     model = tiny_model(kind)
     images, split, cameras = sample(5)
     calls = []
-    original = Block._update
-    monkeypatch.setattr(Block, "_update", lambda *args: calls.append(1) or original(*args))
+    for block in (Block, ViewBlock, ReadingBlock):
+        original = block._update
+        counted = lambda *args, original=original: calls.append(1) or original(*args)  # noqa: E731
+        monkeypatch.setattr(block, "_update", counted)
     results = {}
     for train in (False, True):
         calls.clear()
@@ -170,15 +178,16 @@ def test_train_mode_changes_only_recomputation(tiny_model, sample, kind, monkeyp
         out = render_all(model, images, split, cameras).images
         out.square().mean().backward()
         results[train] = [out, *(p.grad for p in model.parameters())]
-        blocks = sum(isinstance(module, Block) for module in model.modules())
+        blocks = sum(isinstance(module, BaseBlock) for module in model.modules())
         assert len(calls) == blocks * (2 if train else 1)
     for a, b in zip(results[False], results[True], strict=True):
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("kind", UNPOSED)
 @pytest.mark.parametrize("train", [False, True])
-def test_gradients_are_the_callers_choice(tiny_model, sample, train):
-    model = tiny_model().train(train)
+def test_gradients_are_the_callers_choice(tiny_model, sample, kind, train):
+    model = tiny_model(kind).train(train)
     images, split, _ = sample(5)
     with_gradient = model(images, split).images
     with torch.no_grad():
@@ -191,8 +200,9 @@ def test_gradients_are_the_callers_choice(tiny_model, sample, train):
     assert torch.equal(with_gradient, inference)
 
 
-def test_cameras_stay_float32_under_autocast(tiny_model, sample):
-    model = tiny_model()
+@pytest.mark.parametrize("kind", UNPOSED)
+def test_cameras_stay_float32_under_autocast(tiny_model, sample, kind):
+    model = tiny_model(kind)
     images, split, _ = sample(5)
     exact = model(images, split)
     with torch.autocast("cpu", torch.bfloat16):
@@ -307,7 +317,7 @@ def test_configurations_are_frozen(tiny_config):
     ids=str,
 )
 def test_unbuildable_configurations_are_refused(tiny_config, changes, named):
-    for kind in ("rayzer", "lvsm"):
+    for kind in ("rayzer", "lvsm", *(["anyview"] if "scene_tokens" not in changes else [])):
         with pytest.raises(InputError) as error:
             tiny_config(kind, **changes)
         assert named in str(error.value)

@@ -14,7 +14,12 @@ import rayzer
 from rayzer import InputError
 from rayzer.model.weights import fingerprint, kind_of
 
-KINDS = ["rayzer", "lvsm", "lvsm_decoder_only"]
+MODELS = [
+    *((kind, changes) for kind in ("rayzer", "lvsm", "lvsm_decoder_only") for changes in ({}, {"qk_norm": False})),
+    ("rayzer", {"renderer": "one_way"}),
+    ("anyview", {}),
+    ("anyview", {"order_code": "relative", "relative_cameras": False}),
+]
 
 
 def same_weights(a, b):
@@ -44,8 +49,7 @@ def folder(tiny_model, tmp_path):
     return tmp_path / "model"
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("changes", [{}, {"qk_norm": False}], ids=str)
+@pytest.mark.parametrize(("kind", "changes"), MODELS, ids=str)
 def test_round_trip_is_exact(tiny_model, tmp_path, kind, changes):
     model = tiny_model(kind, **changes)
     rayzer.save_model(model, tmp_path / "a")

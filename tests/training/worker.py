@@ -36,17 +36,17 @@ def break_loss(value, step):
     def switch():
         broken.append(1)
 
-    def wrapped(trainer, batch, part):
+    def wrapped(trainer, *rest):
         if broken:
             broken.clear()
             term = trainer.loss.terms["mse"]
             forward = term.forward
             term.forward = lambda a, b: forward(a, b) * value
             try:
-                return real(trainer, batch, part)
+                return real(trainer, *rest)
             finally:
                 term.forward = forward
-        return real(trainer, batch, part)
+        return real(trainer, *rest)
 
     step_module._forward_backward = wrapped
     at_step(step, switch)

@@ -16,7 +16,14 @@ from rayzer.errors import InputError
 from rayzer.geometry.cameras import Cameras
 from rayzer.model.attention import KeyValue
 from rayzer.model.camera_estimator import CameraHead, CanonicalView, RotationCode, canonical_index
-from rayzer.model.checks import check_cameras, check_config, check_images, check_positions, check_render_cameras
+from rayzer.model.checks import (
+    check_cameras,
+    check_canonical,
+    check_config,
+    check_images,
+    check_positions,
+    check_render_cameras,
+)
 from rayzer.model.rayzer import Prediction
 from rayzer.model.renderer import ToPixels
 from rayzer.model.scene_encoder import SceneTokens
@@ -106,8 +113,10 @@ class ViewCameraEstimator(nn.Module):
         camera = torch.where(is_canonical, self.canonical_token, self.camera_token)[:, None].expand(b, v, 1, -1)
         tokens = self.image_embedding(2 * images - 1)
         tokens = torch.cat([camera.to(tokens.dtype), tokens], 2)
-        if self.order_mlp is not None and positions is not None:
-            tokens = tokens + self.order_mlp(self._order(positions, canonical))[:, :, None].to(tokens.dtype)
+        if self.order_mlp is not None:
+            known = positions is not None  # else a code of nothing: distributed training wants all gradients
+            order = self._order(positions if known else images.new_zeros(1, v), canonical)
+            tokens = tokens + (known * self.order_mlp(order))[:, :, None].to(tokens.dtype)
         place = place_code(height // patch, width // patch, head_width, images.device, extra=1)
         return self.norm(self.transformer(tokens, place, place)[:, :, 0])
 
@@ -185,7 +194,7 @@ class AnyViewRayZer(UnposedModel):
             shown: what the camera estimator sees in place of the images: their changed copies, in training.
 
         Raises:
-            InputError: if the images do not have that form.
+            InputError: if the images do not have that form, or there is no such canonical view.
         """
         cameras = self._cameras(images if shown is None else shown, positions, canonical)
         if split is None:
@@ -280,4 +289,7 @@ class AnyViewRayZer(UnposedModel):
             positions = positions.view(-1, views)
         elif self.config.order_code == "index":
             positions = torch.arange(views, device=images.device)[None]
-        return positions, canonical_index(views, self.config.canonical) if canonical is None else canonical
+        if canonical is None:
+            return positions, canonical_index(views, self.config.canonical)
+        check_canonical(canonical, views)
+        return positions, canonical

@@ -35,7 +35,7 @@ class KeyValue(NamedTuple):
     value: Tensor
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor, by_cudnn: bool | None = None) -> Tensor:
+def attention(query: Tensor, key: Tensor, value: Tensor, *, by_cudnn: bool | None = None) -> Tensor:
     """Softmax attention of all queries to all keys, scaled by 1 / sqrt(e).
 
     Args:

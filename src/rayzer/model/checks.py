@@ -51,6 +51,12 @@ def check_positions(positions: Tensor, images: Tensor) -> None:
         )
 
 
+def check_canonical(canonical: int, views: int) -> None:
+    """Raise InputError unless `canonical` is one of so many views."""
+    if not 0 <= canonical < views:
+        raise InputError(f"canonical = {canonical}: must be one of the views, 0 to {views - 1}")
+
+
 def check_config(config: RayZerConfig | AnyViewConfig | LVSMConfig) -> None:
     """Raise InputError unless a model can be built from the numbers of its configuration."""
     for field in dataclasses.fields(config):

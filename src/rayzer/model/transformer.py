@@ -66,8 +66,10 @@ class BaseBlock(nn.Module):
     Attributes:
         recomputation: what the backward pass computes again in train mode; the results are the same.
         run: how `compute` is called: as it is, or compiled (`rayzer.model.acceleration`).
+        also_called: methods that others call besides the block itself; where weights are sharded, each gathers them.
     """
 
+    also_called: tuple[str, ...] = ()
     recomputation: Recomputation = "all"
     run: Callable[..., Any] = staticmethod(lambda block, method, *arguments: block.compute(method, *arguments))
 
@@ -96,6 +98,8 @@ def feed_forward(width: int) -> nn.Sequential:
 
 class Block(BaseBlock):
     """Pre-norm block: `x += attention(LN(x)); x += mlp(LN(x))`."""
+
+    also_called = ("memorize", "reading")
 
     def __init__(self, width: int, head_width: int, qk_norm: bool):
         super().__init__()

@@ -34,7 +34,7 @@ class ViewAttention(nn.Module):
         q, k, v = code.of_queries(self.q_norm(q)), code.of_keys(self.k_norm(k)), code.of_values(v)
         together = "b v n h e -> b h (v n) e" if across else "b v n h e -> (b v) h n e"
         q, k, v = (rearrange(part, together) for part in (q, k, v))
-        attended = attention(q, k, v, by_cudnn)
+        attended = attention(q, k, v, by_cudnn=by_cudnn)
         apart = "b h (v n) e -> b v n h e" if across else "(b v) h n e -> b v n h e"
         return self._merge(rearrange(attended, apart, b=len(x), v=x.shape[1]), code)
 
@@ -48,7 +48,7 @@ class ViewAttention(nn.Module):
         """Tokens [b, v, n, d] look at the memory [b] of others; for `by_cudnn` see `attention`."""
         (q,) = self._heads(x, self.to_q)
         q = rearrange(code.of_queries(self.q_norm(q)), "b v n h e -> b h (v n) e")
-        attended = attention(q, *memory, by_cudnn)
+        attended = attention(q, *memory, by_cudnn=by_cudnn)
         return self._merge(rearrange(attended, "b h (v n) e -> b v n h e", v=x.shape[1]), code)
 
     def _heads(self, x: Tensor, *maps: nn.Linear) -> list[Tensor]:
@@ -87,6 +87,8 @@ class ReadingBlock(BaseBlock):
 
     The scene does not see who reads it, so that its keys and values serve all views (SVSM, arXiv 2602.21341).
     """
+
+    also_called = ("memorize",)
 
     def __init__(self, width: int, head_width: int):
         super().__init__()

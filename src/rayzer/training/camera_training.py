@@ -54,7 +54,9 @@ def changed_pictures(images: Tensor, config: CameraConfig, patch_size: int) -> T
 
 @outside_autocast
 def camera_anchor(predicted: Cameras, true: Cameras, canonical: int) -> Tensor:
-    """How far predicted cameras [b, v] are from true ones: the mean over the samples whose cameras are known.
+    """How far predicted cameras [b, v] are from true ones: the mean over samples, of which unknown ones count as 0.
+
+    (Not over the known ones alone: then the weight of a sample would depend on how its batch is cut into parts.)
 
     True cameras are moved into the frame of the canonical view and scaled so that their mean distance from it is 1,
     which is the gauge that the predicted ones are to have. `3 MSE(R) + smooth L1(t, beta 0.1) + MSE(f)`, each a mean
@@ -80,7 +82,7 @@ def camera_anchor(predicted: Cameras, true: Cameras, canonical: int) -> Tensor:
         + _mean(F.smooth_l1_loss(predicted.centers, centers, beta=_LINEAR_FROM, reduction="none"))
         + _mean((predicted.intrinsics[..., :2] - focal).square())
     )
-    return torch.where(known, terms, 0.0).sum() / known.sum().clamp(min=1)
+    return torch.where(known, terms, 0.0).mean()
 
 
 def _mean(values: Tensor) -> Tensor:

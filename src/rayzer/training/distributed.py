@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed import distributed_c10d
 from torch.distributed.distributed_c10d import Store
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.nn.parallel import DistributedDataParallel
 
 from rayzer.data.parallel import available_cpus
@@ -188,6 +188,8 @@ def distribute(model: nn.Module, world: World, config: ProcessConfig) -> nn.Modu
     for stack in [module for module in model.modules() if isinstance(module, Stack)]:
         for block in stack.blocks:
             fully_shard(block)
+            for method in getattr(block, "also_called", ()):
+                register_fsdp_forward_method(block, method)
     fully_shard(model)
     return model
 

@@ -33,14 +33,14 @@ class BatchedMuon(torch.optim.Muon):
     def _update(self, matrices: list[Tensor], group: dict[str, Any]) -> None:
         gradients = [p.grad for p in matrices if p.grad is not None]
         momenta = [self._momentum(p) for p in matrices]
-        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
-        ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
+        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])  # type: ignore
+        ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])  # type: ignore
         stacked = torch.stack([_whole(matrix).bfloat16() for matrix in ahead])
         updates = orthogonalized(stacked, group["ns_coefficients"], group["ns_steps"], group["eps"])
         parts = [_like(update, p) for update, p in zip(updates.to(matrices[0].dtype).unbind(), matrices, strict=True)]
         rate = group["lr"] * 0.2 * math.sqrt(max(matrices[0].shape))
-        torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_add_(matrices, parts, alpha=-rate)
+        torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])  # type: ignore
+        torch._foreach_add_(matrices, parts, alpha=-rate)  # type: ignore
 
     def _momentum(self, matrix: Tensor) -> Tensor:
         state = self.state[matrix]

@@ -152,6 +152,8 @@ class CameraConfig:
         for name in ("anchor", "colour"):
             value = getattr(self, name)
             _require(f"cameras.{name}", value, 0 <= value < math.inf, "a finite number of at least 0")
+        after = self.any_canonical_after
+        _require("cameras.any_canonical_after", after, after is None or after >= 0, "at least 0, or null")
         for name in ("drop_order", "blurred", "patch_drop"):
             _require(f"cameras.{name}", getattr(self, name), 0 <= getattr(self, name) <= 1, "from 0 to 1")
 

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from rayzer.data.loader import Batch, to_device
 from rayzer.errors import InputError
+from rayzer.geometry.cameras import Cameras
 from rayzer.model.anyview import AnyViewRayZer
 from rayzer.model.camera_estimator import canonical_index
 from rayzer.model.rayzer import Prediction
@@ -178,13 +179,20 @@ def _losses(trainer: Trainer, batch: Batch, step: int) -> tuple[Tensor, dict[str
         else:
             prediction = trainer.module(batch.images, None, **more)
         loss, values = trainer.loss(prediction.images, target)
-    if config.cameras.anchor and batch.cameras is not None and isinstance(model, UnposedModel):
+    if config.cameras.anchor and isinstance(model, UnposedModel):
         canonical = more.get("canonical", canonical_index(batch.images.shape[1], model.canonical))
-        anchor = camera_anchor(prediction.cameras, batch.cameras, canonical)
+        anchor = _anchor(prediction.cameras, batch, canonical)
         loss, values["anchor"] = loss + config.cameras.anchor * anchor, anchor.detach()
     if config.loss.is_of_pictures:
         values["psnr"] = psnr(prediction.images, target)
     return loss, values | (camera_statistics(prediction.cameras.detach()) if model.estimates_cameras else {})
+
+
+def _anchor(predicted: Cameras, batch: Batch, canonical: int) -> Tensor:
+    """Also where no cameras are known: all processes and steps tell the same values, however sources are dealt out."""
+    if batch.cameras is None:
+        return 0 * predicted.centers.sum()
+    return camera_anchor(predicted, batch.cameras, canonical)
 
 
 def _agree(

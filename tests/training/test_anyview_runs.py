@@ -1,0 +1,133 @@
+"""Runs of an AnyViewRayZer: resumed ones equal uninterrupted ones, and every option takes effect at its step."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+import rayzer
+from rayzer.configs import load_config
+from rayzer.model.anyview import AnyViewConfig, AnyViewRayZer
+from rayzer.training import step as step_module
+from rayzer.training import train as train_module
+from rayzer.training.checkpoints import name_of
+from rayzer.training.train import train
+
+from .conftest import TINY
+
+SMALL = [
+    *(word for word in TINY if "scene_tokens" not in word),
+    *(f"model.{key}" for key in ("head_width=16", "camera_layers=2", "scene_layers=2", "renderer_layers=1")),
+    "model.target_views=2",
+    "training.steps=4",
+    "training.optimizer.warmup_steps=2",
+]
+
+
+@pytest.fixture
+def tiny_run(tmp_path):
+    """The preset of procedural rooms made small, in a folder of its own; more overrides may be given."""
+
+    def make(*overrides, folder="run"):
+        return load_config("anyview_rooms", [*SMALL, f"training.output_dir={tmp_path / folder}", *overrides])
+
+    return make
+
+
+def run(config):
+    return train(config.model, config.training, "cpu")
+
+
+def folder_of(config):
+    return Path(config.training.output_dir)
+
+
+def metrics(config):
+    return [json.loads(line) for line in (folder_of(config) / "metrics.jsonl").read_text().splitlines()]
+
+
+def interrupt(monkeypatch, step):
+    """Let a signal arrive while the given step is done."""
+    real = train_module.train_step
+
+    def stopping(trainer, state, *rest):
+        if state.step == step:
+            signal.raise_signal(signal.SIGTERM)
+        return real(trainer, state, *rest)
+
+    monkeypatch.setattr(train_module, "train_step", stopping)
+
+
+ANY_NUMBER = ["training.views.context_views=[2,4]", "training.views.target_views=[1,3]"]
+RELATIVE = ["model.order_code=relative", "training.cameras.any_canonical_after=2", *ANY_NUMBER]
+
+
+@pytest.mark.parametrize("options", [[], RELATIVE], ids=["preset", "relative"])
+def test_a_resumed_run_equals_an_uninterrupted_one(tiny_run, monkeypatch, options):
+    whole, cut = tiny_run(*options, folder="whole"), tiny_run(*options, folder="cut")
+    assert run(whole) == 0
+    with monkeypatch.context() as patch:
+        interrupt(patch, 2)
+        assert run(cut) == 143
+    assert run(cut) == 0
+    for name in ("model.safetensors", "ema.safetensors"):
+        first, second = (folder_of(config) / "checkpoints" / name_of(4) / name for config in (whole, cut))
+        assert first.read_bytes() == second.read_bytes()
+    assert (folder_of(whole) / "metrics.jsonl").read_bytes() == (folder_of(cut) / "metrics.jsonl").read_bytes()
+    assert {"loss", "mse", "anchor", "psnr", "focal_mean"} <= set(metrics(whole)[0])
+
+
+def test_a_resumed_run_of_a_mixture_equals_an_uninterrupted_one(tiny_run, monkeypatch, rooms_on_disk):
+    sources = f"[{{scenes: {rooms_on_disk}, weight: 3}}, {{anchored: true}}]"
+    mix = ["training.data.rooms=0", f"training.data.mix={sources}", "training.views.start_distance=[8,12]"]
+    mix += ["training.views.end_distance=[8,20]", "training.batch_size=4"]
+    whole, cut = tiny_run(*mix, folder="whole"), tiny_run(*mix, folder="cut")
+    assert run(whole) == 0
+    with monkeypatch.context() as patch:
+        interrupt(patch, 2)
+        assert run(cut) == 143
+    assert run(cut) == 0
+    assert (folder_of(whole) / "metrics.jsonl").read_bytes() == (folder_of(cut) / "metrics.jsonl").read_bytes()
+    assert all(line["anchor"] > 0 for line in metrics(whole))  # of one micro-batch in four
+
+
+def test_a_checkpoint_is_a_source_of_models(tiny_run):
+    config = tiny_run("training.steps=2")
+    assert run(config) == 0
+    model = rayzer.load_model(folder_of(config) / "checkpoints" / name_of(2))
+    assert isinstance(model, AnyViewRayZer)
+    assert isinstance(model.config, AnyViewConfig)
+    assert model.config == config.model
+
+
+def test_any_view_is_canonical_from_its_step_on(tiny_run, monkeypatch):
+    """The world frame of the model and that of its anchor are of one view."""
+    of_model, of_anchor = [], []
+    forward, anchor = AnyViewRayZer.forward, step_module.camera_anchor
+
+    def seen(self, images, split, canonical=None, **more):
+        of_model.append(images.shape[1] // 2 if canonical is None else canonical)
+        return forward(self, images, split, canonical=canonical, **more)
+
+    monkeypatch.setattr(AnyViewRayZer, "forward", seen)
+    monkeypatch.setattr(step_module, "camera_anchor", lambda *x: of_anchor.append(x[2]) or anchor(*x))
+    later = tiny_run("training.cameras.any_canonical_after=2", folder="later")
+    never = tiny_run("training.cameras.any_canonical_after=null", folder="never")
+    assert run(later) == 0
+    assert of_model == of_anchor
+    assert of_model[:4] == 4 * [2]  # two micro-batches in each of two steps, of four views
+    assert len(of_model) == 8
+    assert set(of_model[4:]) - {2}
+    assert run(never) == 0
+    assert of_model[8:] == 8 * [2]
+    losses = [[line["loss"] for line in metrics(config)] for config in (later, never)]
+    assert losses[0][:2] == losses[1][:2]
+    assert losses[0][2] != losses[1][2]
+
+
+def test_the_loss_has_the_anchor_in_it(tiny_run):
+    config = tiny_run("training.steps=1", "training.cameras.anchor=2.5", "training.loss.mse=1")
+    assert run(config) == 0
+    (line,) = metrics(config)
+    assert line["loss"] == pytest.approx(line["mse"] + 2.5 * line["anchor"])
