@@ -5,9 +5,12 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 import rayzer
 from rayzer.configs import load_config
+from rayzer.errors import InputError
 from rayzer.model.anyview import AnyViewConfig, AnyViewRayZer
 from rayzer.training import step as step_module
 from rayzer.training import train as train_module
@@ -131,3 +134,41 @@ def test_the_loss_has_the_anchor_in_it(tiny_run):
     assert run(config) == 0
     (line,) = metrics(config)
     assert line["loss"] == pytest.approx(line["mse"] + 2.5 * line["anchor"])
+
+
+ALONE = ["training.loss.mse=0", "training.loss.structural=0"]
+
+
+def test_cameras_are_trained_alone_where_no_pictures_are_compared(tiny_run):
+    config = tiny_run(*ALONE)
+    assert run(config) == 0
+    assert all("psnr" not in line and line["loss"] == pytest.approx(line["anchor"]) for line in metrics(config))
+    before = tiny_run("training.steps=1", "training.optimizer.learning_rate=0", folder="before")
+    assert run(before) == 0
+    first, last = (
+        load_file(folder_of(each) / "checkpoints" / name_of(each.training.steps) / "model.safetensors")
+        for each in (before, config)
+    )
+    changed = {name.split(".")[0] for name, value in last.items() if not torch.equal(value, first[name])}
+    assert changed == {"camera_estimator"}
+
+
+def test_cameras_that_were_trained_alone_begin_a_run(tiny_run):
+    alone = tiny_run(*ALONE, folder="alone")
+    assert run(alone) == 0
+    start = folder_of(alone) / "checkpoints" / name_of(4)
+    config = tiny_run(f"training.init_from={start}", "training.steps=1", "training.optimizer.learning_rate=0")
+    assert run(config) == 0
+    loaded = rayzer.load_model(folder_of(config) / "checkpoints" / name_of(1)).state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in rayzer.load_model(start).state_dict().items())
+
+
+def test_there_must_be_something_to_learn(tiny_run):
+    with pytest.raises(InputError, match=r"training\.loss: give a term a weight"):
+        tiny_run(*ALONE, "training.cameras.anchor=0")
+
+
+def test_only_cameras_of_an_any_view_model_are_trained_alone(tmp_path):
+    words = [*TINY, *ALONE, "training.cameras.anchor=1", f"training.output_dir={tmp_path}"]
+    with pytest.raises(InputError, match=r"only the cameras of an AnyViewRayZer"):
+        run(load_config("smoke", words))
