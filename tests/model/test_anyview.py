@@ -209,12 +209,14 @@ def test_extended_scenes(tiny_model, sample, keeps_memory):
     assert differ(pictures, model.render(first, cameras))
 
 
-def test_extending_with_pictures_of_another_size_is_refused(tiny_model, sample):
+def test_extending_with_pictures_of_another_size_or_number_is_refused(tiny_model, sample):
     model = tiny_model("anyview")
     (images, _, cameras), (others, _, _) = sample(4), sample(4, 16, 24)
     scene = model.reconstruct(images, cameras)
-    with pytest.raises(InputError, match="views of 16x16 pixels, the new ones 24x16"):
+    with pytest.raises(InputError, match="2 of 16x16 pixels, not 2 of 24x16 pixels"):
         model.extend(scene, others, cameras)
+    with pytest.raises(InputError, match="2 of 16x16 pixels, not 1 of 16x16 pixels"):
+        model.extend(scene, images[:1], cameras[:1])
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)

@@ -238,13 +238,15 @@ class AnyViewRayZer(UnposedModel):
         The new views see each other, but not the old ones, which costs some quality compared with a new scene of all.
 
         Raises:
-            InputError: if the new pictures have another size.
+            InputError: if the new pictures have another size, or are of another number of scenes.
         """
+        check_images(images, self.config.patch_size)
+        have, new = (len(scene.tokens), scene.height, scene.width), (len(images), *images.shape[-2:])
+        if have != new:
+            told = (f"{count} of {width}x{height} pixels" for count, height, width in (have, new))
+            raise InputError("scenes are extended with pictures of their own number and size: {}, not {}".format(*told))
         more = self.reconstruct(images, cameras)
-        if (more.height, more.width) != (scene.height, scene.width) or scene.cameras is None or more.cameras is None:
-            raise InputError(
-                f"the scene has views of {scene.width}x{scene.height} pixels, the new ones {more.width}x{more.height}"
-            )
+        assert scene.cameras is not None and more.cameras is not None  # scenes of this model have them
         layers = zip(self.remember(scene).memory, more.memory, strict=True)
         memory = tuple(KeyValue(*(torch.cat(pair, 2) for pair in zip(a, b, strict=True))) for a, b in layers)
         both = Cameras.cat([scene.cameras, more.cameras], 1)
