@@ -246,10 +246,9 @@ class AnyViewRayZer(UnposedModel):
             told = (f"{count} of {width}x{height} pixels" for count, height, width in (have, new))
             raise InputError("scenes are extended with pictures of their own number and size: {}, not {}".format(*told))
         more = self.reconstruct(images, cameras)
-        assert scene.cameras is not None and more.cameras is not None  # scenes of this model have them
         layers = zip(self.remember(scene).memory, more.memory, strict=True)
         memory = tuple(KeyValue(*(torch.cat(pair, 2) for pair in zip(a, b, strict=True))) for a, b in layers)
-        both = Cameras.cat([scene.cameras, more.cameras], 1)
+        both = Cameras.cat([each.cameras for each in (scene, more) if each.cameras is not None], 1)  # all have them
         return replace(scene, tokens=torch.cat([scene.tokens, more.tokens], 1), cameras=both, memory=memory)
 
     def render(self, scene: SceneTokens, cameras: Cameras) -> Tensor:
