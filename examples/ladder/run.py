@@ -8,6 +8,9 @@
 A rung is a file beside this one: what it adds to the rung `after` which it comes; `shares` are of all steps. It is
 timed first, then trained for as many steps as the minutes hold, then scored on rooms-v1. Stopped, the same command goes
 on; finished rungs are skipped. results.jsonl has a line a rung, each rung's folder its configuration, run and scores.
+
+Compiling and scoring leave a GPU idle. Once all rungs are timed, alone (`--time-only`), several of these commands with
+different rungs (`--only`) may share it: a rung's number of steps is fixed by then, however long they take.
 """
 
 import argparse
@@ -46,13 +49,15 @@ class Ladder:
     overrides: dict[str, Any]
 
 
-def run_rung(ladder: Ladder, name: str) -> None:
+def run_rung(ladder: Ladder, name: str, time_only: bool) -> None:
     """Time, train and score one rung; what is done already is not done again."""
     values, folder = read_rung(name), ladder.out / name
     begin(ladder, values, folder)
     if (folder / "result.json").is_file():
         return
     plan = planned(ladder, values["shares"], folder)
+    if time_only:
+        return
     train(ladder, folder, of_length(plan["steps"], values["shares"]), folder / "run")
     if not (folder / "evaluation/results.json").is_file():
         evaluate(ladder, folder, plan["steps"])
@@ -107,6 +112,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=RUNGS, metavar="RUNG", help=", ".join(RUNGS))
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="changes all rungs")
     parser.add_argument("--timed-steps", type=int, default=20)
+    parser.add_argument("--time-only", action="store_true", help="train nothing yet; see above")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
     return parser.parse_args()
 
@@ -122,12 +128,12 @@ def checked(given: argparse.Namespace) -> Ladder:
     return Ladder(given.rooms.resolve(), given.benchmark, given.output, *length, given.device, changes)
 
 
-def main(ladder: Ladder, names: Sequence[str]) -> int:
+def main(ladder: Ladder, names: Sequence[str], time_only: bool = False) -> int:
     """Run these rungs in their order; one that breaks down (exit code 1) does not stop the others."""
     failed = 0
     for name in (name for name in RUNGS if name in names):
         try:
-            run_rung(ladder, name)
+            run_rung(ladder, name, time_only)
         except SystemExit as stop:
             if stop.code != 1:
                 raise
@@ -140,7 +146,7 @@ def main(ladder: Ladder, names: Sequence[str]) -> int:
 if __name__ == "__main__":
     given = arguments()
     try:
-        sys.exit(main(checked(given), given.only))
+        sys.exit(main(checked(given), given.only, given.time_only))
     except InputError as error:
         print(one_line(str(error)), file=sys.stderr)
         sys.exit(2)

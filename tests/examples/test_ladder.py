@@ -92,7 +92,8 @@ def test_a_rung_that_breaks_down_stops_no_other(rungs, tmp_path, monkeypatch):
     _, run = rungs
     codes, ladder = {"muon": 1, "views": 130}, run.Ladder(Path(), Path(), tmp_path, 1, 1, "cpu", {})
 
-    def run_rung(_, name):
+    def run_rung(_, name, time_only):
+        assert not time_only
         if name in codes:
             raise SystemExit(codes[name])
         (tmp_path / name).mkdir()
@@ -113,7 +114,11 @@ def test_runs_and_reports(tmp_path, benchmark_folder):
     synthesize(rooms, RoomsRequest(5, 3, 48, 16, 1.0, "fast", packed=True), "cpu", 1, False)
     given = ["--rooms", rooms, "--benchmark", benchmark_folder, "-o", out, "--device", "cpu", "--timed-steps", 3]
     words = [*given, "--minutes", 0.01, "--set", *TINY, "--only"]
+    assert start("run.py", *words, "lvsm", "--time-only")[0] == 0
+    timed = (out / "lvsm/plan.json").read_text()
+    assert (out / "results.jsonl").read_text() == ""
     assert start("run.py", *words, "lvsm")[0] == 0
+    assert (out / "lvsm/plan.json").read_text() == timed
     first = (out / "results.jsonl").read_text()
     code, _, err = start("run.py", *words, "anchor", "lvsm")
     assert code == 0, err
