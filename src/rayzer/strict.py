@@ -37,7 +37,7 @@ def build(kind: type[T], values: Mapping[str, Any], where: str, section: str) ->
         raise unknown_key(where, f"{section}.{error.full_key}", known) from None
     except InputError as error:  # raised by the dataclass itself
         raise InputError(f"{where}: {error}") from None
-    except OmegaConfBaseException:
+    except (OmegaConfBaseException, TypeError):  # the latter for keys and values in the place of a list
         raise InputError(f"{where}: {_wrong_value(kind, values, section)}") from None
 
 
@@ -60,7 +60,7 @@ def _wrong_value(kind: type, values: Mapping[str, Any], section: str) -> str:
     for key, value in values.items():
         try:
             OmegaConf.merge(OmegaConf.structured(kind), OmegaConf.create({key: value}))
-        except OmegaConfBaseException as error:
+        except (OmegaConfBaseException, TypeError) as error:
             inner = next((f.default for f in dataclasses.fields(kind) if f.name == key), None)
             if dataclasses.is_dataclass(inner):
                 if isinstance(value, Mapping):

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import rayzer
 from rayzer import InputError
-from rayzer.model.weights import fingerprint, kind_of
+from rayzer.model.weights import fingerprint, initialise, kind_of, load_model, save_model, save_reference
 
 MODELS = [
     *((kind, changes) for kind in ("rayzer", "lvsm", "lvsm_decoder_only") for changes in ({}, {"qk_norm": False})),
@@ -263,3 +263,17 @@ def test_weights_of_half_the_size_become_float32(folder):
     state = rayzer.load_model(folder).state_dict()
     assert {value.dtype for value in state.values()} == {torch.float32}
     assert all(torch.equal(state[name], value.float()) for name, value in rounded.items())
+
+
+def test_what_the_reference_has_not_is_neither_read_nor_written(tiny_model, recordings_folder, tmp_path):
+    for model in (tiny_model("anyview"), tiny_model("rayzer", renderer="one_way")):
+        with pytest.raises(InputError, match=r"out\.pt: the reference has no such model"):
+            save_reference(model, tmp_path / "out.pt")
+    with pytest.raises(InputError, match=r"rayzer_tiny\.pt: a reference checkpoint holds no AnyViewRayZer"):
+        load_model(recordings_folder / "rayzer_tiny.pt", "anyview_rooms")
+
+
+def test_weights_of_another_kind_of_model_are_named(tiny_model, tmp_path):
+    save_model(tiny_model("lvsm"), tmp_path / "lvsm")
+    with pytest.raises(InputError, match="another kind of model, lvsm, not anyview"):
+        initialise(tiny_model("anyview"), tmp_path / "lvsm")

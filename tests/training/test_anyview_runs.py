@@ -172,3 +172,28 @@ def test_only_cameras_of_an_any_view_model_are_trained_alone(tmp_path):
     words = [*TINY, *ALONE, "training.cameras.anchor=1", f"training.output_dir={tmp_path}"]
     with pytest.raises(InputError, match=r"only the cameras of an AnyViewRayZer"):
         run(load_config("smoke", words))
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "message"),
+    [
+        ("smoke", ["training.cameras.colour=1"], r"cameras\.colour = 1\.0: a model of kind rayzer takes no notice"),
+        (
+            "smoke",
+            ["training.cameras.anchor=1", "training.data.rooms=0", "training.data.scenes=."],
+            "no source is anchored",
+        ),
+        ("smoke", ["training.data.rooms=0", "training.data.mix={scenes: x}"], r"training\.data\.mix"),
+        ("smoke", ["training.data.rooms=0", "training.data.format=x", "training.data.mix=[{scenes: x}]"], "leave out"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(tmp_path, preset, overrides, message):
+    with pytest.raises(InputError, match=message):
+        run(load_config(preset, [*TINY, *overrides, f"training.output_dir={tmp_path}"]))
+
+
+def test_validation_of_cameras_alone_has_no_score_of_pictures(tiny_run):
+    config = tiny_run(*ALONE, "training.validation.every=2", "training.validation.samples=1")
+    assert run(config) == 0
+    lines = [json.loads(line) for line in (folder_of(config) / "validation.jsonl").read_text().splitlines()]
+    assert all("psnr" not in line and "rotation_error_deg" in line for line in lines)

@@ -10,9 +10,10 @@ from rayzer.data.loader import Batch
 from rayzer.errors import InputError
 from rayzer.geometry.cameras import Cameras, invert_rigid, rigid
 from rayzer.geometry.rotations import rotation_from_6d
-from rayzer.model.anyview import AnyViewConfig
+from rayzer.model.anyview import AnyViewConfig, AnyViewRayZer
 from rayzer.training.camera_training import camera_anchor, changed_pictures, estimator_arguments
 from rayzer.training.recipe import CameraConfig
+from rayzer.training.step import _anchor
 from rayzer.view_split import ViewSplit
 
 MODEL = AnyViewConfig(image_height=16, image_width=16, patch_size=4, width=32, head_width=16)
@@ -222,3 +223,14 @@ def test_values_out_of_range_are_refused(values, named):
     with pytest.raises(InputError) as error:
         CameraConfig(**values)
     assert named in str(error.value)
+
+
+def test_without_cameras_every_weight_of_the_head_has_a_gradient_of_zero():
+    """Else processes whose samples have none would wait for one another."""
+    model = AnyViewRayZer(MODEL)
+    images, views = torch.rand(1, 3, 3, 16, 16), torch.arange(3)[None]
+    batch = Batch(images, views, ViewSplit(views[:, :2], views[:, 2:]), ("a",))
+    predicted = model(images, None).cameras
+    _anchor(predicted, batch, 1).backward()
+    gradients = [parameter.grad for parameter in model.camera_estimator.head.parameters()]
+    assert all(gradient is not None and not gradient.any() for gradient in gradients)

@@ -18,7 +18,7 @@ from rayzer.training.dry_run import dry_run
 from rayzer.training.loss import TrainingLoss
 from rayzer.training.recipe import LossConfig
 from rayzer.training.run_folder import RunConfig
-from rayzer.training.set_up import build
+from rayzer.training.set_up import build, needs_any_views
 from rayzer.training.train import train
 
 from .conftest import TINY
@@ -232,3 +232,14 @@ def test_weights_that_are_absent_are_a_plain_error(run, tmp_path, monkeypatch):
     assert code == 2
     assert "imagenet-vgg-verydeep-19.mat" in err
     assert err.count("\n") == 1
+
+
+def test_one_graph_for_all_numbers_of_views_is_of_any_view_models_only():
+    """Other blocks attend over lengths that a graph must know."""
+    for name, expected in (("smoke", False), ("anyview_rooms", True)):
+        config = load_config(name, ["training.views.context_views=[2,5]"])
+        with torch.device("meta"):
+            assert needs_any_views(build_model(config.model), config.training.views) == expected
+    config = load_config("anyview_rooms")
+    with torch.device("meta"):
+        assert not needs_any_views(build_model(config.model), config.training.views)

@@ -72,7 +72,7 @@ def lvsm_decoder_only() -> Config:
 def anyview_dl3dv() -> Config:
     """AnyViewRayZer at the size of the released RayZer: 8/12/12 layers, 256x256 pixels, 2 to 16 context views.
 
-    Hardware: GPUs of 80 GB. Not trained to the end by us; its speed is in docs/performance.md.
+    Hardware: GPUs of 80 GB. Not trained to the end by us.
     """
     model = AnyViewConfig(camera_layers=8)
     base = rayzer_dl3dv().training
@@ -88,7 +88,10 @@ def anyview_dl3dv() -> Config:
 
 
 def anyview_rooms() -> Config:
-    """The embedded checkpoint: 16.3 M parameters, procedural rooms at 128x128 pixels, cameras anchored to true ones."""
+    """AnyViewRayZer of 16.3 M parameters on procedural rooms at 128x128 pixels, cameras anchored to true ones.
+
+    For weights that come with the package; one GPU.
+    """
     model = AnyViewConfig(
         image_height=128,
         image_width=128,

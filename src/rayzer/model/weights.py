@@ -113,12 +113,15 @@ def initialise(model: Model, source: str | Path) -> None:
     if not exists(path):
         path = _from_hub(str(source))
     loaded = _load_folder(path, None) if path.is_dir() else _load_reference(path, model.config)
+    kinds = kind_of(loaded.config), kind_of(model.config)
+    if kinds[0] != kinds[1]:
+        raise InputError(f"{source}: its weights are of another kind of model, {kinds[0]}, not {kinds[1]}")
     mine, theirs = dataclasses.asdict(model.config), dataclasses.asdict(loaded.config)
     keys = sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
     free = FREE_KEYS | ({"position_code"} if _one_code(model.config) and _one_code(loaded.config) else set())
     other = [f"model.{key}" for key in keys if key not in free]
-    if kind_of(model.config) != kind_of(loaded.config) or other:
-        raise InputError(f"{source}: its weights are of another model: {', '.join(other) or 'another kind'} differs")
+    if other:
+        raise InputError(f"{source}: its weights are of another model: {', '.join(other)} differs")
     model.load_state_dict(loaded.state_dict())
 
 
@@ -159,6 +162,8 @@ def save_reference(model: Model, path: Path) -> None:
         InputError: if the reference would compute something else from these weights, or the file cannot be written.
     """
     config = model.config
+    if isinstance(model, AnyViewRayZer) or (isinstance(config, RayZerConfig) and config.renderer != "joint"):
+        raise InputError(f"{path}: the reference has no such model; save a checkpoint folder (no .pt) instead")
     square = config.image_height == config.image_width
     if isinstance(config, RayZerConfig) and config.position_code == "row_column" and not square:
         raise InputError(
@@ -270,6 +275,8 @@ def _load_reference(path: Path, config: str | Path | ModelConfig | None) -> Mode
     if config is None:
         raise InputError(_needs_config(path))
     resolved = resolve_config(config)
+    if isinstance(resolved, AnyViewConfig):
+        raise InputError(f"{path}: a reference checkpoint holds no AnyViewRayZer; give the configuration that it is of")
     if isinstance(resolved, RayZerConfig) and resolved.position_code == "row_column":
         resolved = dataclasses.replace(resolved, position_code="reference")  # what these weights were trained with
     model = _empty(resolved)

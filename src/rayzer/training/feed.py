@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import chain, islice
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
@@ -40,7 +39,13 @@ def training_samples(model: ModelConfig, config: TrainingConfig, steps: range) -
         InputError: if there are no scenes or they cannot be used; the message names key or scene.
     """
     views = ViewSampler(config.views, model.context_views, model.target_views)
-    parts = [(_source(source, model, config, views, steps), source.weight) for source in sources_of(config)]
+    sources = sources_of(config)
+    if config.cameras.anchor > 0 and not any(source.anchored for source in sources):
+        raise InputError(
+            "training.cameras.anchor: no source is anchored, so that there is nothing to compare cameras with; say "
+            "anchored: true in training.data.mix, add rooms (training.data.rooms), or set it to 0"
+        )
+    parts = [(_source(source, model, config, views, steps), source.weight) for source in sources]
     return SampleStream(parts[0][0] if len(parts) == 1 else Mixture(parts), views, config.seed, config.batch_size)
 
 
@@ -67,21 +72,21 @@ def _source(
     cameras = "stored" if is_read else camera_use(model)
     if not source.scenes:
         return room_samples(model, views, cameras, TRAINING_SEEDS)
-    scenes = scene_samples(model, replace(config.data, format=source.format), source.scenes, views, cameras)
+    scenes = scene_samples(model, config.data, source.scenes, source.format, views, cameras)
     check_scenes(scenes, steps, config.data.allowed_bad_share)
     return scenes
 
 
 def scene_samples(
-    model: ModelConfig, config: DataConfig, path: str, views: ViewSampler, cameras: CameraUse
+    model: ModelConfig, config: DataConfig, path: str, format: str, views: ViewSampler, cameras: CameraUse
 ) -> SceneSamples:
-    """Samples of the scenes at a path.
+    """Samples of the scenes at a path, in a format (empty to recognise it).
 
     Raises:
         InputError: if there are none.
     """
     fit = Preprocessing(min(model.image_height, model.image_width), model.patch_size, config.square_crop).fit
-    refs = search_scenes(Path(path).expanduser(), config.format)
+    refs = search_scenes(Path(path).expanduser(), format)
     return SceneSamples(refs, views, fit, cameras, config.allow_outside)
 
 

@@ -189,8 +189,8 @@ class DataConfig:
             build(SourceConfig, part, "training.data", "mix") if isinstance(part, dict) else part for part in self.mix
         )
         object.__setattr__(self, "mix", tuple(parts))  # OmegaConf leaves the entries of lists as they are
-        if self.mix and (self.scenes or self.rooms):
-            raise InputError("training.data.mix: names all sources; leave out training.data.scenes and rooms")
+        if self.mix and (self.scenes or self.rooms or self.format):
+            raise InputError("training.data.mix: names all sources; leave out training.data.scenes, format and rooms")
         for name in ("rooms", "allowed_bad_share"):
             _require(f"data.{name}", getattr(self, name), 0 <= getattr(self, name) <= 1, "from 0 to 1")
         _require("data.workers", self.workers, self.workers >= 0, "at least 0")

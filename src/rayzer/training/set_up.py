@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import platform
 from collections.abc import Callable, Iterator
@@ -19,14 +20,16 @@ from rayzer.devices import device_name
 from rayzer.errors import InputError
 from rayzer.model.acceleration import compile_blocks, set_recomputation
 from rayzer.model.anyview import AnyViewRayZer
-from rayzer.model.weights import Model, build_model, initialise
+from rayzer.model.lvsm import LVSMConfig
+from rayzer.model.rayzer import RayZerConfig
+from rayzer.model.weights import Model, build_model, initialise, kind_of
 from rayzer.training.checkpoints import Checkpoints, damage, read_environment, read_state
 from rayzer.training.distributed import World, distribute
 from rayzer.training.feed import Feed, training_samples
 from rayzer.training.log import RunLog, open_log
 from rayzer.training.loss import TrainingLoss
 from rayzer.training.optim import Optimizer
-from rayzer.training.recipe import TrainingConfig
+from rayzer.training.recipe import CameraConfig, TrainingConfig
 from rayzer.training.records import Report
 from rayzer.training.reference_checkpoint import continue_reference
 from rayzer.training.run_folder import RunConfig
@@ -79,6 +82,7 @@ def set_up(
     """
     recipe = config.training
     check_size(config)
+    check_camera_training(config)
     if recipe.optimizer.warmup_steps >= recipe.steps and world.is_first:
         log.warning(
             "training.optimizer.warmup_steps = %d: the run of %d steps ends before its rate has warmed up",
@@ -130,7 +134,7 @@ def build(
         _only_cameras(model)
     set_recomputation(model, recipe.recompute)
     if recipe.compile and world.device.type == "cuda":
-        compile_blocks(model, any_views=_varies(recipe.views))
+        compile_blocks(model, any_views=needs_any_views(model, recipe.views))
     module = distribute(model.to(world.device), world, recipe.processes)
     state = _state(recipe, model)
     if newest is not None:
@@ -160,8 +164,10 @@ def _only_cameras(model: Model) -> None:
     model.camera_estimator.requires_grad_(True)
 
 
-def _varies(views: ViewConfig) -> bool:
-    """Whether steps have different numbers of views."""
+def needs_any_views(model: Model, views: ViewConfig) -> bool:
+    """Whether steps have different numbers of views, which blocks of this model can take in one graph."""
+    if not isinstance(model, AnyViewRayZer):
+        return False
     return any(counts is not None and counts[0] < counts[1] for counts in (views.context_views, views.target_views))
 
 
@@ -202,6 +208,16 @@ def check_size(config: RunConfig) -> None:
             f"model.image_height, image_width: {side} pixels are too few for the terms of training.loss besides mse; "
             f"they need {SMALLEST}"
         )
+
+
+def check_camera_training(config: RunConfig) -> None:
+    """Raise InputError if `training.cameras` asks for what the model has not got."""
+    taken = {RayZerConfig: {"anchor"}, LVSMConfig: set()}.get(type(config.model))
+    own, usual = dataclasses.asdict(config.training.cameras), dataclasses.asdict(CameraConfig())
+    ignored = [name for name in own if taken is not None and name not in taken and own[name] != usual[name]]
+    if ignored:
+        name, kind = ignored[0], kind_of(config.model)
+        raise InputError(f"training.cameras.{name} = {own[name]}: a model of kind {kind} takes no notice of it")
 
 
 def _refuse_other_networks(loss: TrainingLoss, newest: Path) -> None:

@@ -191,7 +191,7 @@ def _losses(trainer: Trainer, batch: Batch, step: int) -> tuple[Tensor, dict[str
 def _anchor(predicted: Cameras, batch: Batch, canonical: int) -> Tensor:
     """Also where no cameras are known: all processes and steps tell the same values, however sources are dealt out."""
     if batch.cameras is None:
-        return 0 * predicted.centers.sum()
+        return 0 * (predicted.world_from_camera.sum() + predicted.intrinsics.sum())
     return camera_anchor(predicted, batch.cameras, canonical)
 
 

@@ -128,6 +128,7 @@ def _validate(run: Run, interruption: Interruption) -> None:
     scores = run.validation.score(run.trainer, run.state, lambda: interruption.signal)
     run.log.validation(run.state.step, scores)
     run.state.validated = run.state.step
-    if math.isfinite(scores["psnr"]) and (run.state.best is None or scores["psnr"] > run.state.best.psnr_db):
-        run.state.best = Best(run.state.step, scores["psnr"])
+    psnr_db = scores.get("psnr", math.nan)
+    if math.isfinite(psnr_db) and (run.state.best is None or psnr_db > run.state.best.psnr_db):
+        run.state.best = Best(run.state.step, psnr_db)
         _save(run)

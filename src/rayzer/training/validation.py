@@ -51,6 +51,8 @@ class Validation:
     ) -> dict[str, float]:
         """Means over all samples, the same on all processes: psnr in dB and, where cameras are known, pose figures.
 
+        Where cameras are trained alone there is no psnr.
+
         Where there is a moving average of the weights, that is scored. All processes must call this together.
 
         Raises:
@@ -79,7 +81,9 @@ class Validation:
         batch = to_device(self._kept[slot], self.world.device)
         with trainer.autocast():
             prediction = predict(module, batch)
-        values = {"psnr": psnr(prediction.images, batch.split.target_of(batch.images))}
+        values = {}
+        if trainer.config.loss.is_of_pictures:  # else the renderer has learned nothing yet
+            values["psnr"] = psnr(prediction.images, batch.split.target_of(batch.images))
         if batch.cameras is not None and bare(trainer.module).estimates_cameras:
             turn, shift = relative_pose_errors(prediction.cameras, batch.cameras)
             known = shift.isfinite()  # pairs without translation count for rotation only
@@ -112,7 +116,7 @@ def _source(model: ModelConfig, config: TrainingConfig, views: ViewSampler) -> S
     if not config.validation.scenes:
         cameras = "stored" if camera_use(model) == "none" else camera_use(model)
         return room_samples(model, views, cameras, VALIDATION_SEEDS)
-    scenes = scene_samples(model, config.data, config.validation.scenes, views, camera_use(model))
+    scenes = scene_samples(model, config.data, config.validation.scenes, config.data.format, views, camera_use(model))
     if scenes.cameras == "none" and _has_cameras(scenes):
         scenes = SceneSamples(scenes.scenes, views, scenes.fit, "stored", config.data.allow_outside)
     return scenes
