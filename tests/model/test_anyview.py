@@ -260,3 +260,15 @@ def test_first_cameras_stand_near_the_canonical_one(tiny_config, sample):
     cameras = build_model(tiny_config("anyview")).estimate_cameras(sample(5)[0])
     close(cameras.world_from_camera, torch.eye(4).expand(2, 5, 4, 4), atol=1e-3)
     close(cameras.intrinsics[..., :2], torch.full((2, 5, 2), MEAN_FOCAL), atol=1e-3)
+
+
+@pytest.mark.parametrize("renderer", ["joint", "one_way"])
+def test_scenes_of_other_models_are_refused(tiny_model, sample, renderer):
+    model, other = tiny_model("anyview"), tiny_model("rayzer", renderer=renderer)
+    images, _, cameras = sample(4)
+    of_model, of_other = model.reconstruct(images, cameras), other.reconstruct(images, cameras)
+    for extended in (lambda: model.render(of_other, cameras), lambda: model.extend(of_other, images, cameras)):
+        with pytest.raises(InputError, match="another model made it"):
+            extended()
+    with pytest.raises(InputError, match="an AnyViewRayZer made it"):
+        other.render(of_model, cameras)

@@ -117,10 +117,10 @@ def predict(
         chosen = choose_photos(input, model_config, size, strict, allow_outside)
         if checkpoint is None and problem is None and not shows_rooms(input):
             chosen = replace(chosen, notes=(*chosen.notes, CAUTION))
-        for note in chosen.notes:
-            print(f"note: {one_line(note)}", file=sys.stderr)
         if problem is not None:
             raise problem
+        for note in chosen.notes:
+            print(f"note: {one_line(note)}", file=sys.stderr)
         loaded = _load(checkpoint, model_config, runtime.device)
         outcome = predict_photos(chosen, loaded, way, runtime, output, overwrite)
     scores = outcome.psnr_db

@@ -245,8 +245,8 @@ class AnyViewRayZer(UnposedModel):
         if have != new:
             told = (f"{count} of {width}x{height} pixels" for count, height, width in (have, new))
             raise InputError("scenes are extended with pictures of their own number and size: {}, not {}".format(*told))
-        more = self.reconstruct(images, cameras)
-        layers = zip(self.remember(scene).memory, more.memory, strict=True)
+        scene, more = self.remember(scene), self.reconstruct(images, cameras)
+        layers = zip(scene.memory, more.memory, strict=True)
         memory = tuple(KeyValue(*(torch.cat(pair, 2) for pair in zip(a, b, strict=True))) for a, b in layers)
         both = Cameras.cat([each.cameras for each in (scene, more) if each.cameras is not None], 1)  # all have them
         return replace(scene, tokens=torch.cat([scene.tokens, more.tokens], 1), cameras=both, memory=memory)
@@ -263,10 +263,10 @@ class AnyViewRayZer(UnposedModel):
         Raises:
             InputError: if another model made the scene.
         """
-        if scene.memory:
-            return scene
         if scene.cameras is None:
             raise InputError("this scene is not of the tokens of views: another model made it")
+        if scene.memory:
+            return scene
         tokens = rearrange(scene.tokens, "b (c n) d -> b c n d", c=scene.cameras.shape[1])
         _, across = self._codes((scene.height, scene.width), scene.cameras)
         return replace(scene, memory=self.renderer.transformer.memorize(tokens, across))

@@ -36,6 +36,12 @@ def check_cameras(cameras: Cameras, images: Tensor) -> None:
         raise InputError(f"{list(images.shape[:2])} images need as many cameras, got {list(cameras.shape)}")
 
 
+def check_latent(of_views: bool) -> None:
+    """Raise InputError if a scene is of the tokens of views, where learned latents are rendered."""
+    if of_views:
+        raise InputError("this scene is of the tokens of views: an AnyViewRayZer made it, and only that renders it")
+
+
 def check_render_cameras(cameras: Cameras, scene_tokens: Tensor) -> None:
     """Raise InputError unless cameras [b, t] look at scenes [b, s, d]."""
     b = len(scene_tokens)

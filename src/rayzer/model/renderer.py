@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rayzer.geometry.cameras import Cameras
 from rayzer.model.attention import KeyValue
-from rayzer.model.checks import check_render_cameras
+from rayzer.model.checks import check_latent, check_render_cameras
 from rayzer.model.scene_encoder import SceneTokens
 from rayzer.model.tokens import RayEmbedding, unpatchify
 from rayzer.model.transformer import Transformer
@@ -62,8 +62,9 @@ class Renderer(nn.Module):
         """Render scenes [b] from cameras [b, t]: pictures [b, t, 3, h, w] in [0, 1], float32.
 
         Raises:
-            InputError: if the cameras are not [b, t].
+            InputError: if the cameras are not [b, t], or an AnyViewRayZer made the scenes.
         """
+        check_latent(of_views=scene.cameras is not None)
         check_render_cameras(cameras, scene.tokens)
         b, t = cameras.shape
         rays = self.ray_embedding(cameras, scene.height, scene.width)
