@@ -111,7 +111,7 @@ def failure_of(request):
 
 
 def is_cancelled(request):
-    """A browser that has seen enough of a video, or is closing, ends the request itself; missing ones fail otherwise."""
+    """A browser that has seen enough of a video ends the request itself; missing ones fail in another way."""
     return request.url.endswith(".mp4") and request.failure == "net::ERR_ABORTED"
 
 
