@@ -1,11 +1,10 @@
 """Train the camera estimator of an AnyViewRayZer alone, on the camera anchor: half a minute a variant on one H200.
 
-    rayzer data synthesize rooms --packed --scenes 1100 --views 48 --span 1 --quality fast --image-size 128
-    python examples/experiments/cameras_only.py rooms squared absolute:anchor=absolute late:any_after=600
+    python examples/experiments/cameras_only.py rooms.pt squared absolute:anchor=absolute late:any_after=600
 
-Each variant is NAME or NAME:key=value,... with the keys of `Variant`. All pictures lie on the device, and the last
-tenth of the rooms is held out; printed are pose figures of 8 views of those, 24 frames apart. What came of it:
-docs/log.md.
+The file of rooms is made where there is none. Each variant is NAME or NAME:key=value,... with the keys of `Variant`.
+All pictures lie on the device, and the last tenth of the rooms is held out; printed are pose figures of 8 views of
+those, 24 frames apart. What came of it: docs/log.md.
 """
 
 from __future__ import annotations
@@ -19,13 +18,18 @@ from pathlib import Path
 
 import torch
 from einops import rearrange
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rayzer.configs.presets import anyview_rooms
+from rayzer.data.parallel import available_cpus, in_order, worker_pool
+from rayzer.data.synthetic.camera_paths import NoClearPath
+from rayzer.data.synthetic.room_jobs import ROOMS_AT_ONCE
+from rayzer.data.synthetic.rooms import ComposedRoom, compose, render_rooms
+from rayzer.data.views import to_uint8
 from rayzer.evaluation.poses import mean_pose_scores, pose_scores
 from rayzer.geometry.cameras import Cameras, invert_rigid
+from rayzer.geometry.rays import pixel_rays
 from rayzer.model.acceleration import compile_blocks, set_recomputation
 from rayzer.model.anyview import FOCAL_RANGE, AnyViewConfig, ViewCameraEstimator
 from rayzer.model.camera_estimator import CameraHead
@@ -37,6 +41,7 @@ from rayzer.training.optim import Optimizer, learning_rate
 from rayzer.training.recipe import CameraConfig, OptimizerConfig
 
 VIEWS, HELD_OUT = 8, 128
+ROOMS, FRAMES, SIZE, PATCH = 1200, 48, 128, 8
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,8 @@ class Variant:
 
     `stem` is how patches become tokens: "linear" as in the package, or three "conv"olutions of stride 2. With `refined`
     layers the cameras of the layers before are corrected by so many that know them: their attention across views is
-    coded with cameras relative to each other.
+    coded with cameras relative to each other. `rays` and `points` weigh what every patch is asked for besides: the ray
+    of its centre, and the point that is seen along it, both in the canonical view's frame.
     """
 
     anchor: str = "squared"
@@ -55,6 +61,8 @@ class Variant:
     rate: float = 1e-3
     layers: int = 6
     refined: int = 0
+    rays: float = 0.0
+    points: float = 0.0
     width: int = 256
     batch: int = 64
     steps: int = 1000
@@ -83,18 +91,25 @@ def both(predicted: Cameras, true: Cameras, canonical: int) -> Tensor:
 ANCHORS: dict[str, Callable[..., Tensor]] = {"squared": camera_anchor, "absolute": absolute, "both": both}
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Views [b, v] of rooms: images [b, v, 3, h, w], and the points [b, v, n, 3] at patches in their camera's frame."""
+
+    images: Tensor
+    cameras: Cameras
+    points: Tensor
+
+
 class Rooms:
-    """Packed rooms on a device, and random views of them."""
+    """Rooms on a device, and random views of them."""
 
-    def __init__(self, folder: Path, device: torch.device):
-        scenes = [load_file(file) for file in sorted((folder / "scenes").glob("*.safetensors"))]
-        self.images = torch.stack([scene["images"] for scene in scenes]).to(device)
-        self.poses = torch.stack([scene["world_from_camera"] for scene in scenes]).float().to(device)
-        side = self.images.shape[2]
-        self.intrinsics = torch.stack([scene["fxfycxcy_px"] for scene in scenes]).float().to(device) / side
+    def __init__(self, file: Path, device: torch.device):
+        if not file.is_file():
+            torch.save(rendered(device), file)
+        self.images, self.poses, self.intrinsics, self.points = torch.load(file, map_location=device)
 
-    def draw(self, rooms: range, count: int, spans: tuple[int, int], generator: torch.Generator):
-        """Images [count, views, 3, h, w] and cameras of so many frames from first to last view."""
+    def draw(self, rooms: range, count: int, spans: tuple[int, int], generator: torch.Generator) -> Drawn:
+        """Views of `count` rooms that are so many frames apart, from first to last."""
 
         def random(*shape: int) -> Tensor:
             return torch.rand(shape, generator=generator, device=self.images.device)
@@ -104,8 +119,60 @@ class Rooms:
         place = random(count, VIEWS).sort(1).values
         place[:, 0], place[:, -1] = 0, 1
         frame = (random(count, 1) * (self.images.shape[1] - span)).long() + (place * span).round().long()
-        images = self.images[room, frame].permute(0, 1, 4, 2, 3).float() / 255
-        return images, Cameras(self.poses[room, frame], self.intrinsics[room, frame])
+        images = self.images[room, frame].float() / 255
+        cameras = Cameras(self.poses[room, frame], self.intrinsics[room, frame])
+        return Drawn(images, cameras, self.points[room, frame].float())
+
+
+def rendered(device: torch.device) -> tuple[Tensor, ...]:
+    """Images [rooms, frames, 3, h, w] (uint8), poses, intrinsics, and points at the centres of patches."""
+    parts: list[tuple[Tensor, ...]] = []
+    with worker_pool(available_cpus()) as pool:
+        composed = (room for room in in_order(pool, walk, range(ROOMS), ahead=3 * ROOMS_AT_ONCE) if room is not None)
+        while batch := list(itertools.islice(composed, ROOMS_AT_ONCE)):
+            found = render_rooms(batch, SIZE, "fast", device)
+            centers = slice(PATCH // 2, None, PATCH)
+            itself = torch.eye(4, device=device).expand_as(found.cameras.world_from_camera)
+            _, directions = pixel_rays(Cameras(itself, found.cameras.intrinsics), SIZE, SIZE)
+            points = directions * (found.depth / directions[..., 2])[..., None]
+            points = points[..., centers, centers, :].flatten(-3, -2).half()
+            parts.append((to_uint8(found.images), found.cameras.world_from_camera, found.cameras.intrinsics, points))
+    return tuple(torch.cat(each) for each in zip(*parts, strict=True))
+
+
+def walk(seed: int) -> ComposedRoom | None:
+    try:
+        return compose(seed, FRAMES, 1.0)
+    except NoClearPath:
+        return None
+
+
+class PatchAnchor(nn.Module):
+    """What every patch is asked for besides cameras, read from the tokens that the last block leaves behind."""
+
+    def __init__(self, estimator: ViewCameraEstimator, width: int):
+        super().__init__()
+        self.norm, self.read = nn.LayerNorm(width), nn.Linear(width, 9)
+        self.tokens = torch.empty(0)
+        estimator.transformer.register_forward_hook(self._keep)
+
+    def _keep(self, module: nn.Module, inputs: object, tokens: Tensor) -> None:
+        self.tokens = tokens
+
+    def forward(self, drawn: Drawn, canonical: int, rays: float, points: float) -> Tensor:
+        pose = invert_rigid(drawn.cameras.world_from_camera[:, canonical : canonical + 1])
+        pose = pose @ drawn.cameras.world_from_camera
+        turned = drawn.points @ pose[..., :3, :3].mT
+        centers = pose[..., None, :3, 3]
+        seen = turned + centers
+        seen = seen / seen.norm(dim=-1).mean((1, 2))[:, None, None, None]
+        centers = centers / (centers.norm(dim=-1).sum((1, 2)) / (VIEWS - 1))[:, None, None, None]
+        with torch.autocast(drawn.points.device.type, enabled=False):
+            found = self.read(self.norm(self.tokens[:, :, 1:].float()))
+        direction, center, point = found.split(3, -1)
+        ray = (direction - F.normalize(turned, dim=-1)).square().mean() * 3
+        ray = ray + F.smooth_l1_loss(center, centers.expand_as(center), beta=0.1)
+        return rays * ray + points * F.smooth_l1_loss(point, seen, beta=0.1)
 
 
 class ConvolutionalStem(nn.Sequential):
@@ -160,6 +227,7 @@ class Alone(nn.Module):
     def __init__(self, config: AnyViewConfig, refined: int):
         super().__init__()
         self.camera_estimator = Refined(config, refined) if refined else ViewCameraEstimator(config)
+        self.patch_anchor = PatchAnchor(self.camera_estimator, config.width)
         self.renderer = nn.Module()
         self.renderer.transformer = nn.Module()
         self.renderer.transformer.blocks = nn.ModuleList()
@@ -180,16 +248,18 @@ def train(name: str, variant: Variant, rooms: Rooms) -> None:
     recipe = OptimizerConfig("muon", "wsd", variant.rate, warmup_steps=100, decay_share=0.25)
     optimizer = Optimizer(model, recipe)
     changes = CameraConfig(colour=variant.changed, blurred=0.3 * variant.changed, patch_drop=0.25 * variant.changed)
-    drawn, started = torch.Generator(device).manual_seed(1), time.perf_counter()
+    generator, started = torch.Generator(device).manual_seed(1), time.perf_counter()
     training, held_out = range(count * 9 // 10), range(count * 9 // 10, count)
     for step in range(variant.steps):
-        images, cameras = rooms.draw(training, variant.batch, (10, 30), drawn)
-        shown = changed_pictures(images, changes, config.patch_size) if variant.changed else images
+        batch = rooms.draw(training, variant.batch, (10, 30), generator)
+        shown = changed_pictures(batch.images, changes, config.patch_size) if variant.changed else batch.images
         canonical = VIEWS // 2 if step < variant.any_after else int(torch.randint(VIEWS, ()))
         with torch.autocast(device.type, torch.bfloat16):
             predicted = model.camera_estimator(shown, None, canonical)
         stages = predicted if variant.refined else (predicted,)
-        loss = torch.stack([ANCHORS[variant.anchor](stage, cameras, canonical) for stage in stages]).sum()
+        loss = torch.stack([ANCHORS[variant.anchor](stage, batch.cameras, canonical) for stage in stages]).sum()
+        if variant.rays or variant.points:
+            loss = loss + model.patch_anchor(batch, canonical, variant.rays, variant.points)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -202,11 +272,13 @@ def train(name: str, variant: Variant, rooms: Rooms) -> None:
 @torch.no_grad()
 def held_out_scores(model: Alone, rooms: Rooms, held_out: range) -> str:
     generator = torch.Generator(rooms.images.device).manual_seed(2)
-    images, cameras = rooms.draw(held_out, HELD_OUT, (24, 24), generator)
-    with torch.autocast(images.device.type, torch.bfloat16):
-        predicted = model.camera_estimator(images, None, VIEWS // 2)
+    drawn = rooms.draw(held_out, HELD_OUT, (24, 24), generator)
+    with torch.autocast(drawn.images.device.type, torch.bfloat16):
+        predicted = model.camera_estimator(drawn.images, None, VIEWS // 2)
         predicted = predicted[-1] if isinstance(predicted, tuple) else predicted
-    scores = mean_pose_scores([pose_scores(a.to("cpu"), b.to("cpu")) for a, b in zip(predicted, cameras, strict=True)])
+    scores = mean_pose_scores(
+        [pose_scores(a.to("cpu"), b.to("cpu")) for a, b in zip(predicted, drawn.cameras, strict=True)]
+    )
     return (
         f"RPA@5 {scores.rpa[5]:.3f} RPA@15 {scores.rpa[15]:.3f} ATE {scores.ate:.3f} "
         f"rotation {scores.rotation_error_deg:.2f} deg, focal {scores.focal_error:.3f}"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rayzer import InputError, ViewSplit
+from rayzer import Cameras, InputError, ViewSplit
 from rayzer.model.anyview import FOCAL_RANGE
 from rayzer.model.camera_estimator import MEAN_FOCAL
 from rayzer.model.view_transformer import ReadingBlock
@@ -187,6 +187,21 @@ def test_the_estimator_may_be_shown_other_pictures(tiny_model, sample):
     assert torch.equal(out.cameras.world_from_camera, other.world_from_camera)
     scene = model.reconstruct(split.context_of(images), split.context_of(other))
     assert torch.equal(out.images, model.render(scene, split.target_of(other)))
+
+
+def test_pictures_may_be_rendered_with_given_cameras(tiny_model, sample):
+    model = tiny_model("anyview")
+    images, split, cameras = sample(5)
+    given = Cameras(cameras.world_from_camera.clone(), cameras.intrinsics)
+    given.world_from_camera[1] = torch.nan  # of the second sample they are not known
+    out, own = model(images, split, given=given), model(images, split)
+    assert torch.equal(out.cameras.world_from_camera, own.cameras.world_from_camera)
+    scene = model.reconstruct(split.context_of(images), split.context_of(cameras))
+    close(out.images[0], model.render(scene, split.target_of(cameras))[0])
+    close(out.images[1], own.images[1])
+    assert differ(out.images[0], own.images[0])
+    out.images[0].sum().backward()
+    assert not any(p.grad.any() for p in model.camera_estimator.parameters() if p.grad is not None)
 
 
 @pytest.mark.parametrize("keeps_memory", [True, False])

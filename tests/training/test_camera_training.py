@@ -1,6 +1,7 @@
 """The anchor of true cameras, the pictures that the estimator is shown, and what it is told step by step."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -187,6 +188,21 @@ def test_any_view_is_canonical_from_its_step_on(batch):
     assert "canonical" in estimator_arguments(batch, MODEL, CameraConfig(any_canonical_after=0), 0)
 
 
+def test_true_cameras_in_the_gauge_of_the_anchor_are_given_until_their_step(batch):
+    torch.manual_seed(0)
+    known = replace(batch, cameras=random_cameras(3, 4))
+    config = CameraConfig(anchor=1.0, true_until=2)
+    given = [estimator_arguments(known, MODEL, config, step).get("given") for step in range(4)]
+    assert given[2:] == [None, None]
+    assert camera_anchor(given[0], known.cameras, 2) < 1e-9
+    assert_close(given[0].centers.norm(dim=-1).sum(1) / 3, torch.ones(3))
+    assert estimator_arguments(batch, MODEL, config, 0) == {}  # none are known
+    moving = replace(config, any_canonical_after=0)
+    for step in (0, 1) * 8:
+        told = estimator_arguments(known, MODEL, moving, step)
+        assert camera_anchor(told["given"], known.cameras, told["canonical"]) < 1e-9
+
+
 def test_positions_by_the_code_of_order(batch):
     def told(code, **config):
         return estimator_arguments(batch, AnyViewConfig(order_code=code), CameraConfig(**config), 0)
@@ -216,6 +232,8 @@ def test_pictures_are_changed_for_the_estimator_only(batch, strength):
         ({"drop_order": 1.5}, "training.cameras.drop_order = 1.5"),
         ({"patch_drop": -0.1}, "training.cameras.patch_drop = -0.1"),
         ({"any_canonical_after": -1}, "training.cameras.any_canonical_after = -1"),
+        ({"true_until": -1}, "training.cameras.true_until = -1"),
+        ({"true_until": 5}, "training.cameras.true_until: needs training.cameras.anchor"),
     ],
     ids=str,
 )

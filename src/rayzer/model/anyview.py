@@ -183,6 +183,7 @@ class AnyViewRayZer(UnposedModel):
         positions: Tensor | None = None,
         canonical: int | None = None,
         shown: Tensor | None = None,
+        given: Cameras | None = None,
     ) -> Prediction:
         """Predict the cameras of all views and render the target views from the context views.
 
@@ -192,6 +193,8 @@ class AnyViewRayZer(UnposedModel):
             positions: [b, v] index of each view in its sequence; None where there is none (used by order codes only).
             canonical: the view that defines the world frame; the configured one if None.
             shown: what the camera estimator sees in place of the images: their changed copies, in training.
+            given: [b, v] cameras to render with in place of the predicted ones, for training; not a number where
+                those are to be used.
 
         Raises:
             InputError: if the images do not have that form, or there is no such canonical view.
@@ -199,8 +202,9 @@ class AnyViewRayZer(UnposedModel):
         cameras = self._cameras(images if shown is None else shown, positions, canonical)
         if split is None:
             return Prediction(images[:, :0], cameras)
-        scene = self.reconstruct(split.context_of(images), split.context_of(cameras))
-        return Prediction(self.render(scene, split.target_of(cameras)), cameras)
+        used = cameras if given is None else _where_known(given, cameras)
+        scene = self.reconstruct(split.context_of(images), split.context_of(used))
+        return Prediction(self.render(scene, split.target_of(used)), cameras)
 
     def estimate_cameras(self, images: Tensor, positions: Tensor | None = None) -> Cameras:
         """Cameras [b, v] of images [b, v, 3, h, w] in [0, 1], in the frame of the canonical view; scale is arbitrary.
@@ -294,3 +298,10 @@ class AnyViewRayZer(UnposedModel):
             return positions, canonical_index(views, self.config.canonical)
         check_canonical(canonical, views)
         return positions, canonical
+
+
+def _where_known(given: Cameras, others: Cameras) -> Cameras:
+    """The given cameras of samples [b, v] that have some (finite ones), the others of all other samples."""
+    known = given.world_from_camera.flatten(1).isfinite().all(1)
+    pose = torch.where(known[:, None, None, None], given.world_from_camera, others.world_from_camera)
+    return Cameras(pose, torch.where(known[:, None, None], given.intrinsics, others.intrinsics))

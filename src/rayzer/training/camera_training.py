@@ -12,6 +12,7 @@ from rayzer.data.loader import Batch
 from rayzer.geometry.cameras import Cameras, invert_rigid
 from rayzer.geometry.precision import outside_autocast
 from rayzer.model.anyview import AnyViewConfig
+from rayzer.model.camera_estimator import canonical_index
 from rayzer.training.recipe import CameraConfig
 
 GREY = 0.5
@@ -27,6 +28,9 @@ def estimator_arguments(batch: Batch, model: AnyViewConfig, config: CameraConfig
         arguments["canonical"] = int(torch.randint(views, ()))
     if model.order_code == "index" or (model.order_code == "relative" and float(torch.rand(())) >= config.drop_order):
         arguments["positions"] = batch.frames if model.order_code == "relative" else None
+    if step < config.true_until and batch.cameras is not None:
+        canonical = arguments.get("canonical", canonical_index(views, model.canonical))
+        arguments["given"] = in_gauge(batch.cameras, canonical)
     if config.colour or config.blurred or config.patch_drop:
         arguments["shown"] = changed_pictures(batch.images, config, model.patch_size)
     return arguments
@@ -58,10 +62,9 @@ def camera_anchor(predicted: Cameras, true: Cameras, canonical: int) -> Tensor:
 
     (Not over the known ones alone: then the weight of a sample would depend on how its batch is cut into parts.)
 
-    True cameras are moved into the frame of the canonical view and scaled so that their mean distance from it is 1,
-    which is the gauge that the predicted ones are to have. `3 MSE(R) + smooth L1(t, beta 0.1) + MSE(f)`, each a mean
-    over its entries. Absolute errors of rotations, and of ways between views relative to their length, made cameras
-    emerge later (docs/log.md).
+    True cameras are compared in the gauge that predicted ones are to have (`in_gauge`): `3 MSE(R) + smooth L1(t, beta
+    0.1) + MSE(f)`, each a mean over its entries. Absolute errors of rotations, and of ways between views relative to
+    their length, made cameras emerge later (docs/log.md).
 
     Args:
         true: not a number where unknown.
@@ -70,12 +73,10 @@ def camera_anchor(predicted: Cameras, true: Cameras, canonical: int) -> Tensor:
     Returns:
         A scalar; 0 where no cameras are known.
     """
+    true = in_gauge(true, canonical)
     known = true.world_from_camera.flatten(1).isfinite().all(1)
-    pose = torch.where(known[:, None, None, None], true.world_from_camera, torch.eye(4, device=known.device))
-    pose = invert_rigid(pose[:, canonical : canonical + 1]) @ pose
-    rotations, centers = pose[..., :3, :3], pose[..., :3, 3]
-    distance = centers.norm(dim=-1).sum(1) / max(pose.shape[1] - 1, 1)
-    centers = centers / torch.where(distance > 0, distance, torch.ones_like(distance))[:, None, None]
+    rotations = torch.where(known[:, None, None, None], true.rotations, torch.eye(3, device=known.device))
+    centers = torch.where(known[:, None, None], true.centers, 0.0)
     focal = torch.where(known[:, None, None], true.intrinsics[..., :2], 1.0)
     terms = (
         3 * _mean((predicted.rotations - rotations).square())
@@ -83,6 +84,18 @@ def camera_anchor(predicted: Cameras, true: Cameras, canonical: int) -> Tensor:
         + _mean((predicted.intrinsics[..., :2] - focal).square())
     )
     return torch.where(known, terms, 0.0).mean()
+
+
+@outside_autocast
+def in_gauge(cameras: Cameras, canonical: int) -> Cameras:
+    """Cameras [b, v] in the frame of the canonical view, scaled so that their mean distance from it is 1.
+
+    Not a number where they are that, and of scale 0 where all stand in one place.
+    """
+    pose = invert_rigid(cameras.world_from_camera[:, canonical : canonical + 1]) @ cameras.world_from_camera
+    distance = pose[..., :3, 3].norm(dim=-1).sum(1) / max(pose.shape[1] - 1, 1)
+    scale = torch.where(distance > 0, distance, torch.ones_like(distance))
+    return Cameras(pose, cameras.intrinsics).scaled(1 / scale[:, None])
 
 
 def _mean(values: Tensor) -> Tensor:

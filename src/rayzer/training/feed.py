@@ -20,6 +20,7 @@ from rayzer.data.images import Preprocessing
 from rayzer.data.loader import Batch, training_batches
 from rayzer.data.mixture import Mixture
 from rayzer.data.room_samples import TRAINING_SEEDS, RoomSamples
+from rayzer.data.symmetries import SymmetricSamples
 from rayzer.data.view_sampling import ViewSampler
 from rayzer.errors import InputError, RunError
 from rayzer.model.lvsm import LVSMConfig
@@ -46,7 +47,9 @@ def training_samples(model: ModelConfig, config: TrainingConfig, steps: range) -
             "anchored: true in training.data.mix, add rooms (training.data.rooms), or set it to 0"
         )
     parts = [(_source(source, model, config, views, steps), source.weight) for source in sources]
-    return SampleStream(parts[0][0] if len(parts) == 1 else Mixture(parts), views, config.seed, config.batch_size)
+    source = parts[0][0] if len(parts) == 1 else Mixture(parts)
+    source = SymmetricSamples(source, camera_use(model) == "normalized") if config.data.symmetries else source
+    return SampleStream(source, views, config.seed, config.batch_size)
 
 
 def sources_of(config: TrainingConfig) -> tuple[SourceConfig, ...]:

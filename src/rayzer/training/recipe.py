@@ -132,6 +132,9 @@ class CameraConfig:
         anchor: weight of the difference between predicted and true cameras, on samples of sources that are `anchored`;
             0 to learn from pictures alone. Where all terms of the loss are 0, the camera estimator is trained alone,
             which takes a fifth of the time: a good start (`init_from`) for a run that renders.
+        true_until: up to this step pictures of samples with known cameras are rendered with those in place of the
+            predicted ones, so that scene encoder and renderer learn before cameras have emerged. No gradient of
+            pictures reaches the estimator meanwhile, only the anchor's.
         any_canonical_after: from this step on a random view defines the world frame of each micro-batch, not the
             configured one; None for never. Cameras emerge later if it begins at once (docs/log.md).
         drop_order: share of micro-batches whose views have no positions (for models with a code of relative order).
@@ -142,6 +145,7 @@ class CameraConfig:
     """
 
     anchor: float = 0.0
+    true_until: int = 0
     any_canonical_after: int | None = None
     drop_order: float = 0.5
     colour: float = 0.0
@@ -152,6 +156,9 @@ class CameraConfig:
         for name in ("anchor", "colour"):
             value = getattr(self, name)
             _require(f"cameras.{name}", value, 0 <= value < math.inf, "a finite number of at least 0")
+        _require("cameras.true_until", self.true_until, self.true_until >= 0, "at least 0")
+        if self.true_until and not self.anchor:
+            raise InputError("training.cameras.true_until: needs training.cameras.anchor, or no cameras are learned")
         after = self.any_canonical_after
         _require("cameras.any_canonical_after", after, after is None or after >= 0, "at least 0, or null")
         for name in ("drop_order", "blurred", "patch_drop"):
@@ -167,6 +174,8 @@ class DataConfig:
         format: read them as this format; empty to recognise it.
         rooms: share of the samples that are procedural rooms, from 0 to 1; with 1, `scenes` is not needed.
         mix: several sources, each with its weight, in place of `scenes` and `rooms`.
+        symmetries: mirror half of all samples, and turn each by a random number of quarters (not square ones: by 0 or
+            180 degrees), all its views alike; with few scenes, camera estimators else learn them by heart.
         workers: processes that decode, for each training process.
         square_crop: cut pictures to squares, as the reference does.
         allow_outside: follow paths that leave a scene's folder.
@@ -178,6 +187,7 @@ class DataConfig:
     format: str = ""
     rooms: float = 0.0
     mix: tuple[SourceConfig, ...] = ()
+    symmetries: bool = False
     workers: int = 4
     square_crop: bool = True
     allow_outside: bool = False
