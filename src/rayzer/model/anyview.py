@@ -52,7 +52,8 @@ class AnyViewConfig:
         renderer_layers: blocks through which rays read the scene.
         relative_cameras: attention across views knows the cameras relative to each other (`view_codes`).
         order_code: what the camera estimator is told of the order of views: nothing, their positions, or how far they
-            are from the canonical one relative to the longest distance; "relative" also works without positions.
+            are from the canonical one relative to the longest distance. To "relative", equal positions say that the
+            order is not known, for which it is trained, too.
         canonical: the view that defines the world frame.
         rotation: what the pose head predicts.
     """
@@ -113,10 +114,8 @@ class ViewCameraEstimator(nn.Module):
         camera = torch.where(is_canonical, self.canonical_token, self.camera_token)[:, None].expand(b, v, 1, -1)
         tokens = self.image_embedding(2 * images - 1)
         tokens = torch.cat([camera.to(tokens.dtype), tokens], 2)
-        if self.order_mlp is not None:
-            known = positions is not None  # else a code of nothing: distributed training wants all gradients
-            order = self._order(positions if known else images.new_zeros(1, v), canonical)
-            tokens = tokens + (known * self.order_mlp(order))[:, :, None].to(tokens.dtype)
+        if self.order_mlp is not None and positions is not None:
+            tokens = tokens + self.order_mlp(self._order(positions, canonical))[:, :, None].to(tokens.dtype)
         place = place_code(height // patch, width // patch, head_width, images.device, extra=1)
         return self.norm(self.transformer(tokens, place, place)[:, :, 0])
 
@@ -190,7 +189,7 @@ class AnyViewRayZer(UnposedModel):
         Args:
             images: [b, v, 3, h, w] in [0, 1]; h and w are multiples of the patch size.
             split: which of the v views are context and which target; None for cameras alone, and no pictures.
-            positions: [b, v] index of each view in its sequence; None where there is none (used by order codes only).
+            positions: [b, v] index of each view in its sequence, for order codes; 0 to v - 1 if None.
             canonical: the view that defines the world frame; the configured one if None.
             shown: what the camera estimator sees in place of the images: their changed copies, in training.
             given: [b, v] cameras to render with in place of the predicted ones, for training; not a number where
@@ -210,7 +209,7 @@ class AnyViewRayZer(UnposedModel):
         """Cameras [b, v] of images [b, v, 3, h, w] in [0, 1], in the frame of the canonical view; scale is arbitrary.
 
         Args:
-            positions: [b, v] index of each view in its sequence; None where there is none (used by order codes only).
+            positions: [b, v] index of each view in its sequence, for order codes; 0 to v - 1 if None.
         """
         return self._cameras(images, positions, None)
 
@@ -292,7 +291,7 @@ class AnyViewRayZer(UnposedModel):
         if positions is not None:
             check_positions(positions, images)
             positions = positions.view(-1, views)
-        elif self.config.order_code == "index":
+        elif self.config.order_code != "none":
             positions = torch.arange(views, device=images.device)[None]
         if canonical is None:
             return positions, canonical_index(views, self.config.canonical)

@@ -26,8 +26,9 @@ def estimator_arguments(batch: Batch, model: AnyViewConfig, config: CameraConfig
     arguments: dict[str, Any] = {}
     if config.any_canonical_after is not None and step >= config.any_canonical_after:
         arguments["canonical"] = int(torch.randint(views, ()))
-    if model.order_code == "index" or (model.order_code == "relative" and float(torch.rand(())) >= config.drop_order):
-        arguments["positions"] = batch.frames if model.order_code == "relative" else None
+    if model.order_code == "relative":
+        is_known = float(torch.rand(())) >= config.drop_order
+        arguments["positions"] = batch.frames if is_known else torch.zeros_like(batch.frames)
     if step < config.true_until and batch.cameras is not None:
         canonical = arguments.get("canonical", canonical_index(views, model.canonical))
         arguments["given"] = in_gauge(batch.cameras, canonical)

@@ -137,7 +137,7 @@ class CameraConfig:
             pictures reaches the estimator meanwhile, only the anchor's.
         any_canonical_after: from this step on a random view defines the world frame of each micro-batch, not the
             configured one; None for never. Cameras emerge later if it begins at once (docs/log.md).
-        drop_order: share of micro-batches whose views have no positions (for models with a code of relative order).
+        drop_order: share of micro-batches whose order is not told (for models with a code of relative order).
         colour: how far the estimator's pictures are lightened, tinted and shifted, of each view for itself; 0 for not
             at all, 1 for strongly. The renderer sees them as they are, so that cameras cannot carry colours.
         blurred: share of the estimator's pictures that are blurred.
