@@ -4,12 +4,9 @@ import json
 import sys
 from collections.abc import Iterator
 from html import escape
-from itertools import accumulate
 from pathlib import Path
 from statistics import mean
 from typing import Any
-
-from rungs import times
 
 from rayzer.errors import InputError, one_line
 from rayzer.report.charts import round_step
@@ -47,7 +44,7 @@ def row(result: dict[str, Any], before: float | None) -> list[str]:
         result["adds"],
         f"{result['parameters'] / 1e6:.1f}",
         str(result["steps"]),
-        f"{result['gpu_minutes']:.1f}",
+        f"{result['steps'] * result['step_s'] / 60:.1f}",
         f"{result['psnr']:.2f} ({low:.2f} to {high:.2f})",
         "" if before is None else f"{result['psnr'] - before:+.2f}",
         f"{result['ssim']:.3f}",
@@ -57,12 +54,11 @@ def row(result: dict[str, Any], before: float | None) -> list[str]:
     ]
 
 
-def curve(run: Path) -> list[Point]:
+def curve(run: Path, step_s: float) -> list[Point]:
     """Minutes of training, and PSNR of the training batches, smoothed."""
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     psnr = [json.loads(line)["psnr"] for line in lines]
-    minutes = [seconds / 60 for seconds in accumulate(times(run))]
-    both = [(x, y) for x, y in zip(minutes, psnr, strict=False) if y is not None]
+    both = [((step + 1) * step_s / 60, value) for step, value in enumerate(psnr) if value is not None]
     width = max(1, len(both) // POINTS)
     parts = (both[start : start + width] for start in range(0, len(both), width))
     return [(mean(x for x, _ in part), mean(y for _, y in part)) for part in parts]
@@ -112,7 +108,7 @@ def text(x: float, y: float, words: str, anchor: str = "start", fill: str = "#33
 def main(out: Path) -> None:
     results = read_results(out)
     (out / "ladder.md").write_text(table(results), encoding="utf-8")
-    curves = {result["rung"]: curve(out / result["rung"] / "run") for result in results}
+    curves = {result["rung"]: curve(out / result["rung"] / "run", result["step_s"]) for result in results}
     (out / "ladder.svg").write_text(plot(curves), encoding="utf-8")
     print(f"Wrote {out / 'ladder.md'} and {out / 'ladder.svg'}")
 

@@ -6,11 +6,13 @@
     python examples/ladder/report.py ladder
 
 A rung is a file beside this one: what it adds to the rung `after` which it comes; `shares` are of all steps. It is
-timed first, then trained for as many steps as the minutes hold, then scored on rooms-v1. Stopped, the same command goes
-on; finished rungs are skipped. results.jsonl has a line a rung, each rung's folder its configuration, run and scores.
+timed first (or the rung that costs the same, `timed_as`), then trained for as many steps as the minutes hold, then
+scored on rooms-v1. Stopped, the same command goes on; finished rungs are skipped. results.jsonl has a line a rung, each
+rung's folder its configuration, run and scores.
 
 Compiling and scoring leave a GPU idle. Once all rungs are timed, alone (`--time-only`), several of these commands with
-different rungs (`--only`) may share it: a rung's number of steps is fixed by then, however long they take.
+different rungs (`--only`) may share it: a rung's number of steps is fixed by then, however long they take. Minutes are
+always those of a GPU that does nothing else.
 """
 
 import argparse
@@ -55,7 +57,7 @@ def run_rung(ladder: Ladder, name: str, time_only: bool) -> None:
     begin(ladder, values, folder)
     if (folder / "result.json").is_file():
         return
-    plan = planned(ladder, values["shares"], folder)
+    plan = planned(ladder, values, folder)
     if time_only:
         return
     train(ladder, folder, of_length(plan["steps"], values["shares"]), folder / "run")
@@ -79,16 +81,28 @@ def begin(ladder: Ladder, values: dict[str, Any], folder: Path) -> None:
     load_config(str(file))
 
 
-def planned(ladder: Ladder, shares: dict[str, float], folder: Path) -> dict[str, Any]:
+def planned(ladder: Ladder, values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """How long a step takes in a short run that is thrown away, and how many the minutes hold; found out only once."""
     file = folder / "plan.json"
     if not file.is_file():
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            train(ladder, folder, of_length(UNTIMED + ladder.timed_steps, shares), Path(scratch))
-            step_s = statistics.mean(times(Path(scratch))[UNTIMED:])
+        other = values.get("timed_as")
+        step_s = planned_rung(ladder, other)["step_s"] if other else timed(ladder, values["shares"], folder)
         plan = {"minutes": ladder.minutes, "step_s": step_s, "steps": max(1, int(60 * ladder.minutes / step_s))}
         write(file, json.dumps(plan))
     return json.loads(file.read_text(encoding="utf-8"))
+
+
+def planned_rung(ladder: Ladder, name: str) -> dict[str, Any]:
+    values, folder = read_rung(name), ladder.out / name
+    begin(ladder, values, folder)
+    return planned(ladder, values, folder)
+
+
+def timed(ladder: Ladder, shares: dict[str, float], folder: Path) -> float:
+    """Seconds a step."""
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        train(ladder, folder, of_length(UNTIMED + ladder.timed_steps, shares), Path(scratch))
+        return statistics.mean(times(Path(scratch))[UNTIMED:])
 
 
 def train(ladder: Ladder, folder: Path, overrides: list[str], run: Path) -> None:

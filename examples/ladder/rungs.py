@@ -23,6 +23,7 @@ def read_rung(name: str) -> dict[str, Any]:
     """A rung's file on top of those before it; another `kind` of model starts from none."""
     own: Any = OmegaConf.to_container(OmegaConf.load(HERE / f"{name}.yaml"))
     base = read_rung(own["after"]) if "after" in own else {}
+    base.pop("timed_as", None)
     if "kind" in own:
         base.pop("model", None)
     return OmegaConf.to_container(OmegaConf.merge(base, own))  # type: ignore
@@ -34,7 +35,6 @@ def measured(folder: Path) -> dict[str, Any]:
     model = build_model(load_config(str(folder / "config.yaml")).model)
     poses, exact = found["poses"], (found["transfer"] or {}).get("exact")
     return {
-        "gpu_minutes": sum(times(folder / "run")) / 60,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "psnr": found["summary"]["psnr"],
         "psnr_interval": found["summary"]["confidence"]["psnr"],

@@ -80,6 +80,8 @@ def test_every_rung_is_a_configuration(rungs, tmp_path):
         "relative",
     ]
     assert configs["counts"].training.views.context_views == (2, 16)
+    assert rungs.read_rung("symmetries")["timed_as"] == "gta"
+    assert "timed_as" not in rungs.read_rung("counts")
     assert configs["lvsm"].training.optimizer == configs["muon"].training.optimizer
 
 
@@ -120,6 +122,9 @@ def test_runs_and_reports(tmp_path, benchmark_folder):
     assert start("run.py", *words, "lvsm")[0] == 0
     assert (out / "lvsm/plan.json").read_text() == timed
     first = (out / "results.jsonl").read_text()
+    assert start("run.py", *words, "anchor", "--time-only")[0] == 0
+    plans = [(out / name / "plan.json").read_text() for name in ("gta", "anchor")]
+    assert plans[0] == plans[1]
     code, _, err = start("run.py", *words, "anchor", "lvsm")
     assert code == 0, err
     results = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
