@@ -12,12 +12,10 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,36 +29,33 @@ from rayzer.evaluation.poses import mean_pose_scores, pose_scores
 from rayzer.geometry.cameras import Cameras, invert_rigid
 from rayzer.geometry.rays import pixel_rays
 from rayzer.model.acceleration import compile_blocks, set_recomputation
-from rayzer.model.anyview import FOCAL_RANGE, AnyViewConfig, ViewCameraEstimator
-from rayzer.model.camera_estimator import CameraHead
-from rayzer.model.tokens import RayEmbedding
-from rayzer.model.view_codes import ViewCode, place_code
+from rayzer.model.anyview import AnyViewConfig, ViewCameraEstimator
 from rayzer.strict import build
-from rayzer.training.camera_training import camera_anchor, changed_pictures
+from rayzer.training.camera_training import camera_anchor, changed_pictures, in_gauge
 from rayzer.training.optim import Optimizer, learning_rate
 from rayzer.training.recipe import CameraConfig, OptimizerConfig
 
 VIEWS, HELD_OUT = 8, 128
 ROOMS, FRAMES, SIZE, PATCH = 1200, 48, 128, 8
+DISTANCES = (3.0, 10.0, 30.0)  # in mean distances from the canonical view
 
 
 @dataclass(frozen=True)
 class Variant:
     """What is tried: the anchor's form, from which step on any view is the canonical one, changed pictures, sizes.
 
-    `stem` is how patches become tokens: "linear" as in the package, or three "conv"olutions of stride 2. With `refined`
-    layers the cameras of the layers before are corrected by so many that know them: their attention across views is
-    coded with cameras relative to each other. `rays` and `points` weigh what every patch is asked for besides: the ray
-    of its centre, and the point that is seen along it, both in the canonical view's frame.
+    `turned` weighs rotations in the squared anchor. `seen` weighs how far apart true and predicted cameras see points.
+    `rays` and `points` weigh what every patch is asked for besides: the ray of its centre, and the point that is seen
+    along it, both in the canonical view's frame.
     """
 
     anchor: str = "squared"
-    stem: str = "linear"
     any_after: int = 10**9
     changed: float = 0.0
     rate: float = 1e-3
     layers: int = 6
-    refined: int = 0
+    turned: float = 3.0
+    seen: float = 0.0
     rays: float = 0.0
     points: float = 0.0
     width: int = 256
@@ -70,25 +65,36 @@ class Variant:
 
 def absolute(predicted: Cameras, true: Cameras, canonical: int) -> Tensor:
     """Absolute errors (beyond small ones) of rotations, centres, and ways between views relative to their length."""
-    pose = invert_rigid(true.world_from_camera[:, canonical : canonical + 1]) @ true.world_from_camera
-    centers = pose[..., :3, 3] / (pose[..., :3, 3].norm(dim=-1).sum(1) / (VIEWS - 1))[:, None, None]
-    between, found = (c[:, :, None] - c[:, None] for c in (centers, predicted.centers))
+    true = in_gauge(true, canonical)
+    between, found = (c[:, :, None] - c[:, None] for c in (true.centers, predicted.centers))
     weight = 1 / (between.norm(dim=-1, keepdim=True) + 0.1)
 
     def huber(difference: Tensor, beta: float) -> Tensor:
         return F.smooth_l1_loss(difference, torch.zeros_like(difference), beta=beta)
 
     focal = huber(predicted.intrinsics[..., 0] - true.intrinsics[..., 0], 0.1)
-    turned = huber(predicted.rotations - pose[..., :3, :3], 0.05)
-    return 3 * turned + huber(predicted.centers - centers, 0.1) + huber((found - between) * weight, 0.1) + focal
+    turned = huber(predicted.rotations - true.rotations, 0.05)
+    return 3 * turned + huber(predicted.centers - true.centers, 0.1) + huber((found - between) * weight, 0.1) + focal
 
 
-def both(predicted: Cameras, true: Cameras, canonical: int) -> Tensor:
-    """The sum of the two."""
-    return camera_anchor(predicted, true, canonical) + 0.3 * absolute(predicted, true, canonical)
+def seen_apart(predicted: Cameras, true: Cameras, canonical: int) -> Tensor:
+    """How far apart the cameras see points that lie at three distances along the true rays, in widths of the picture.
 
-
-ANCHORS: dict[str, Callable[..., Tensor]] = {"squared": camera_anchor, "absolute": absolute, "both": both}
+    What a rotation, a movement and a focal length cost is then what they change in pictures.
+    """
+    true = in_gauge(true, canonical)
+    steps = (torch.arange(4, device=predicted.intrinsics.device) + 0.5) / 4
+    places = torch.cartesian_prod(steps, steps)
+    focal, center = (part[:, :, None] for part in true.intrinsics.split(2, -1))
+    rays = F.pad((places - center) / focal, (0, 1), value=1.0)
+    apart = []
+    for distance in DISTANCES:
+        points = (distance * rays) @ true.rotations.mT + true.centers[:, :, None]
+        x, y, z = ((points - predicted.centers[:, :, None]) @ predicted.rotations).unbind(-1)
+        seen = torch.stack([x, y], -1) / z.clamp(min=distance / 10)[..., None]
+        seen = seen * predicted.intrinsics[:, :, None, :2] + predicted.intrinsics[:, :, None, 2:]
+        apart.append(F.smooth_l1_loss(seen, places.expand_as(seen), beta=0.02))
+    return torch.stack(apart).mean()
 
 
 @dataclass(frozen=True)
@@ -175,58 +181,12 @@ class PatchAnchor(nn.Module):
         return rays * ray + points * F.smooth_l1_loss(point, seen, beta=0.1)
 
 
-class ConvolutionalStem(nn.Sequential):
-    """Pictures [b, v, 3, h, w] -> tokens [b, v, n, d] of patches of 8 pixels that see some of their neighbours."""
-
-    def __init__(self, width: int):
-        sizes, layers = (3, width // 4, width // 2, width), []
-        for number, (a, b) in enumerate(itertools.pairwise(sizes)):
-            layers += [nn.GELU()] if number else []
-            layers += [nn.Conv2d(a, b, 3, stride=2, padding=1)]
-        super().__init__(*layers)
-
-    def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
-        return rearrange(super().forward(images.flatten(0, 1)), "(b v) d i j -> b v (i j) d", b=len(images))
-
-
-class Refined(ViewCameraEstimator):
-    """The last layers correct the cameras of those before."""
-
-    def __init__(self, config: AnyViewConfig, layers: int):
-        super().__init__(config)
-        self.later = self.transformer.blocks[-layers:]
-        self.ray_embedding = RayEmbedding(config.patch_size, config.width)
-        self.correction = CameraHead(config.width, config.canonical, config.rotation, FOCAL_RANGE)
-
-    def forward(self, images: Tensor, positions: None, canonical: int) -> tuple[Cameras, Cameras]:  # type: ignore[override]
-        b, v, _, height, width = images.shape
-        rows, columns = height // self.config.patch_size, width // self.config.patch_size
-        is_canonical = (torch.arange(v, device=images.device) == canonical)[:, None]
-        camera = torch.where(is_canonical, self.canonical_token, self.camera_token)[:, None].expand(b, v, 1, -1)
-        tokens = self.image_embedding(2 * images - 1)
-        x = torch.cat([camera.to(tokens.dtype), tokens], 2)
-        within = place_code(rows, columns, self.config.head_width, images.device, extra=1)
-        for block in self.transformer.blocks[: -len(self.later)]:
-            x = block(x, within)
-        first = self.head(self.norm(x[:, :, 0]), canonical)
-        known = first.detach()
-        place = place_code(rows, columns, self.config.head_width // 2, images.device, extra=1)
-        across = ViewCode(place.cosine, place.sine, known.camera_from_world, known.world_from_camera)
-        x = torch.cat([x[:, :, :1], x[:, :, 1:] + self.ray_embedding(known, height, width)], 2)
-        for block in self.later:
-            x = block(x, across if block.across else within)
-        change = self.correction(self.norm(x[:, :, 0]), canonical)
-        with torch.autocast(images.device.type, enabled=False):
-            pose = known.world_from_camera @ change.world_from_camera
-        return first, Cameras(pose, change.intrinsics)
-
-
 class Alone(nn.Module):
     """A model that is nothing but its camera estimator."""
 
-    def __init__(self, config: AnyViewConfig, refined: int):
+    def __init__(self, config: AnyViewConfig):
         super().__init__()
-        self.camera_estimator = Refined(config, refined) if refined else ViewCameraEstimator(config)
+        self.camera_estimator = ViewCameraEstimator(config)
         self.patch_anchor = PatchAnchor(self.camera_estimator, config.width)
         self.renderer = nn.Module()
         self.renderer.transformer = nn.Module()
@@ -239,9 +199,7 @@ def train(name: str, variant: Variant, rooms: Rooms) -> None:
     base = anyview_rooms().model
     assert isinstance(base, AnyViewConfig)
     config = replace(base, width=variant.width, camera_layers=variant.layers)
-    model = Alone(config, variant.refined).to(device).train()
-    if variant.stem == "conv":
-        model.camera_estimator.image_embedding = ConvolutionalStem(variant.width).to(device)  # type: ignore[assignment]
+    model = Alone(config).to(device).train()
     set_recomputation(model, "none")
     if device.type == "cuda":
         compile_blocks(model)  # type: ignore[arg-type]
@@ -256,8 +214,7 @@ def train(name: str, variant: Variant, rooms: Rooms) -> None:
         canonical = VIEWS // 2 if step < variant.any_after else int(torch.randint(VIEWS, ()))
         with torch.autocast(device.type, torch.bfloat16):
             predicted = model.camera_estimator(shown, None, canonical)
-        stages = predicted if variant.refined else (predicted,)
-        loss = torch.stack([ANCHORS[variant.anchor](stage, batch.cameras, canonical) for stage in stages]).sum()
+        loss = anchor(variant, predicted, batch.cameras, canonical)
         if variant.rays or variant.points:
             loss = loss + model.patch_anchor(batch, canonical, variant.rays, variant.points)
         optimizer.zero_grad()
@@ -269,13 +226,20 @@ def train(name: str, variant: Variant, rooms: Rooms) -> None:
             print(f"{name:>16} step {step + 1:5d} {time.perf_counter() - started:4.0f} s  {figures}", flush=True)
 
 
+def anchor(variant: Variant, predicted: Cameras, true: Cameras, canonical: int) -> Tensor:
+    if variant.anchor == "absolute":
+        return absolute(predicted, true, canonical)
+    turned = (predicted.rotations - in_gauge(true, canonical).rotations).square().mean()
+    loss = camera_anchor(predicted, true, canonical) + (variant.turned - 3) * turned
+    return loss + variant.seen * seen_apart(predicted, true, canonical) if variant.seen else loss
+
+
 @torch.no_grad()
 def held_out_scores(model: Alone, rooms: Rooms, held_out: range) -> str:
     generator = torch.Generator(rooms.images.device).manual_seed(2)
     drawn = rooms.draw(held_out, HELD_OUT, (24, 24), generator)
     with torch.autocast(drawn.images.device.type, torch.bfloat16):
         predicted = model.camera_estimator(drawn.images, None, VIEWS // 2)
-        predicted = predicted[-1] if isinstance(predicted, tuple) else predicted
     scores = mean_pose_scores(
         [pose_scores(a.to("cpu"), b.to("cpu")) for a, b in zip(predicted, drawn.cameras, strict=True)]
     )

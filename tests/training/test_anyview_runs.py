@@ -165,7 +165,7 @@ def test_cameras_that_were_trained_alone_begin_a_run(tiny_run):
 
 def test_there_must_be_something_to_learn(tiny_run):
     with pytest.raises(InputError, match=r"training\.loss: give a term a weight"):
-        tiny_run(*ALONE, "training.cameras.anchor=0")
+        tiny_run(*ALONE, "training.cameras.anchor=0", "training.cameras.true_until=0")
 
 
 def test_only_cameras_of_an_any_view_model_are_trained_alone(tmp_path):

@@ -232,7 +232,7 @@ def test_pictures_are_changed_for_the_estimator_only(batch, strength):
         ({"patch_drop": -0.1}, "training.cameras.patch_drop = -0.1"),
         ({"any_canonical_after": -1}, "training.cameras.any_canonical_after = -1"),
         ({"true_until": -1}, "training.cameras.true_until = -1"),
-        ({"true_until": 5}, "training.cameras.true_until: needs training.cameras.anchor"),
+        ({"true_until": 5}, "training.cameras.true_until = 5: needs training.cameras.anchor"),
     ],
     ids=str,
 )

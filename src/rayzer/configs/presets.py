@@ -111,11 +111,11 @@ def anyview_rooms() -> Config:
         checkpoint_every=1000,
         ema_decay=0.9995,
         recompute="none",
-        data=DataConfig(rooms=1.0, workers=14),
+        data=DataConfig(rooms=1.0, symmetries=True, workers=14),
         views=ViewConfig((12, 24), (12, 47), 4000),
         loss=LossConfig(perceptual=0.0, structural=0.05),
         optimizer=_anyview_optimizer(),
-        cameras=CameraConfig(anchor=1.0, any_canonical_after=5000, colour=1.0, blurred=0.3, patch_drop=0.25),
+        cameras=CameraConfig(1.0, 12_000, any_canonical_after=5000, colour=1.0, blurred=0.3, patch_drop=0.25),
         validation=ValidationConfig(every=1000, samples=64),
     )
     return Config(model, training)

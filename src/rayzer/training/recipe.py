@@ -131,7 +131,7 @@ class CameraConfig:
     Attributes:
         anchor: weight of the difference between predicted and true cameras, on samples of sources that are `anchored`;
             0 to learn from pictures alone. Where all terms of the loss are 0, the camera estimator is trained alone,
-            which takes a fifth of the time: a good start (`init_from`) for a run that renders.
+            which takes a third of the time: a good start (`init_from`) for a run that renders.
         true_until: up to this step pictures of samples with known cameras are rendered with those in place of the
             predicted ones, so that scene encoder and renderer learn before cameras have emerged. No gradient of
             pictures reaches the estimator meanwhile, only the anchor's.
@@ -158,7 +158,10 @@ class CameraConfig:
             _require(f"cameras.{name}", value, 0 <= value < math.inf, "a finite number of at least 0")
         _require("cameras.true_until", self.true_until, self.true_until >= 0, "at least 0")
         if self.true_until and not self.anchor:
-            raise InputError("training.cameras.true_until: needs training.cameras.anchor, or no cameras are learned")
+            raise InputError(
+                f"training.cameras.true_until = {self.true_until}: needs training.cameras.anchor, or no cameras are "
+                "learned meanwhile; set it to 0, too"
+            )
         after = self.any_canonical_after
         _require("cameras.any_canonical_after", after, after is None or after >= 0, "at least 0, or null")
         for name in ("drop_order", "blurred", "patch_drop"):
