@@ -10,6 +10,7 @@ those, 24 frames apart. What came of it: docs/log.md.
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -44,7 +45,8 @@ DISTANCES = (3.0, 10.0, 30.0)  # in mean distances from the canonical view
 class Variant:
     """What is tried: the anchor's form, from which step on any view is the canonical one, changed pictures, sizes.
 
-    `turned` weighs rotations in the squared anchor. `seen` weighs how far apart true and predicted cameras see points.
+    `turned` weighs rotations in the squared anchor. `seen` weighs how far apart true and predicted cameras see points:
+    those that pictures show, or (`at=distances`) any along the rays, for which no depth is needed.
     `rays` and `points` weigh what every patch is asked for besides: the ray of its centre, and the point that is seen
     along it, both in the canonical view's frame.
     """
@@ -56,6 +58,8 @@ class Variant:
     layers: int = 6
     turned: float = 3.0
     seen: float = 0.0
+    at: str = "points"
+    symmetries: bool = True
     rays: float = 0.0
     points: float = 0.0
     width: int = 256
@@ -77,26 +81,6 @@ def absolute(predicted: Cameras, true: Cameras, canonical: int) -> Tensor:
     return 3 * turned + huber(predicted.centers - true.centers, 0.1) + huber((found - between) * weight, 0.1) + focal
 
 
-def seen_apart(predicted: Cameras, true: Cameras, canonical: int) -> Tensor:
-    """How far apart the cameras see points that lie at three distances along the true rays, in widths of the picture.
-
-    What a rotation, a movement and a focal length cost is then what they change in pictures.
-    """
-    true = in_gauge(true, canonical)
-    steps = (torch.arange(4, device=predicted.intrinsics.device) + 0.5) / 4
-    places = torch.cartesian_prod(steps, steps)
-    focal, center = (part[:, :, None] for part in true.intrinsics.split(2, -1))
-    rays = F.pad((places - center) / focal, (0, 1), value=1.0)
-    apart = []
-    for distance in DISTANCES:
-        points = (distance * rays) @ true.rotations.mT + true.centers[:, :, None]
-        x, y, z = ((points - predicted.centers[:, :, None]) @ predicted.rotations).unbind(-1)
-        seen = torch.stack([x, y], -1) / z.clamp(min=distance / 10)[..., None]
-        seen = seen * predicted.intrinsics[:, :, None, :2] + predicted.intrinsics[:, :, None, 2:]
-        apart.append(F.smooth_l1_loss(seen, places.expand_as(seen), beta=0.02))
-    return torch.stack(apart).mean()
-
-
 @dataclass(frozen=True)
 class Drawn:
     """Views [b, v] of rooms: images [b, v, 3, h, w], and the points [b, v, n, 3] at patches in their camera's frame."""
@@ -104,6 +88,32 @@ class Drawn:
     images: Tensor
     cameras: Cameras
     points: Tensor
+
+
+def seen_apart(predicted: Cameras, drawn: Drawn, canonical: int, at: str) -> Tensor:
+    """How far apart true and predicted cameras see points of the pictures, in widths of the picture.
+
+    What a rotation, a movement and a focal length cost is then what they change in pictures.
+    """
+    true = in_gauge(drawn.cameras, canonical)
+    if at == "points":
+        scale = true.centers.norm(dim=-1).sum(1) / (
+            drawn.cameras.centers - drawn.cameras.centers[:, canonical : canonical + 1]
+        ).norm(dim=-1).sum(1)
+        return _apart(predicted, true, drawn.points * scale[:, None, None, None])
+    rays = drawn.points[:, :, ::17] / drawn.points[:, :, ::17, 2:]
+    return torch.stack([_apart(predicted, true, distance * rays) for distance in DISTANCES]).mean()
+
+
+def _apart(predicted: Cameras, true: Cameras, points: Tensor) -> Tensor:
+    """Of points [b, v, n, 3] in the frames of the true cameras."""
+    world = points @ true.rotations.mT + true.centers[:, :, None]
+    moved = (world - predicted.centers[:, :, None]) @ predicted.rotations
+    at, found = (
+        each[..., :2] / each[..., 2:].clamp(min=points[..., 2:] / 10) * camera.intrinsics[:, :, None, :2]
+        for each, camera in ((points, true), (moved, predicted))
+    )
+    return F.smooth_l1_loss(found, at, beta=0.02)
 
 
 class Rooms:
@@ -128,6 +138,25 @@ class Rooms:
         images = self.images[room, frame].float() / 255
         cameras = Cameras(self.poses[room, frame], self.intrinsics[room, frame])
         return Drawn(images, cameras, self.points[room, frame].float())
+
+
+def symmetric(drawn: Drawn) -> Drawn:
+    """All samples mirrored or not, and turned by one random number of quarters, as `rayzer.data.symmetries` does."""
+    images, cameras, points = drawn.images, drawn.cameras, drawn.points
+    b, v, n, _ = points.shape
+    side = math.isqrt(n)
+    pose, fx, fy = cameras.world_from_camera, *cameras.intrinsics[..., :2].unbind(-1)
+    grid = points.view(b, v, side, side, 3)
+    axes = torch.eye(4, device=points.device)
+    if torch.rand(()) < 0.5:
+        images, grid, axes = images.flip(-1), grid.flip(-2), torch.diag(axes.new_tensor([-1, 1, 1, 1]))
+    quarters = int(torch.randint(4, ()))
+    images, grid = torch.rot90(images, quarters, (-2, -1)), torch.rot90(grid, quarters, (2, 3))
+    quarter = axes.new_tensor([[0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    axes = axes @ torch.linalg.matrix_power(quarter, quarters)
+    fx, fy = (fy, fx) if quarters % 2 else (fx, fy)
+    intrinsics = torch.stack([fx, fy, *cameras.intrinsics[..., 2:].unbind(-1)], -1)  # rooms are seen from the middle
+    return Drawn(images, Cameras(axes.mT @ pose @ axes, intrinsics), grid.reshape(b, v, n, 3) @ axes[:3, :3])
 
 
 def rendered(device: torch.device) -> tuple[Tensor, ...]:
@@ -210,11 +239,12 @@ def train(name: str, variant: Variant, rooms: Rooms) -> None:
     training, held_out = range(count * 9 // 10), range(count * 9 // 10, count)
     for step in range(variant.steps):
         batch = rooms.draw(training, variant.batch, (10, 30), generator)
+        batch = symmetric(batch) if variant.symmetries else batch
         shown = changed_pictures(batch.images, changes, config.patch_size) if variant.changed else batch.images
         canonical = VIEWS // 2 if step < variant.any_after else int(torch.randint(VIEWS, ()))
         with torch.autocast(device.type, torch.bfloat16):
             predicted = model.camera_estimator(shown, None, canonical)
-        loss = anchor(variant, predicted, batch.cameras, canonical)
+        loss = anchor(variant, predicted, batch, canonical)
         if variant.rays or variant.points:
             loss = loss + model.patch_anchor(batch, canonical, variant.rays, variant.points)
         optimizer.zero_grad()
@@ -226,12 +256,12 @@ def train(name: str, variant: Variant, rooms: Rooms) -> None:
             print(f"{name:>16} step {step + 1:5d} {time.perf_counter() - started:4.0f} s  {figures}", flush=True)
 
 
-def anchor(variant: Variant, predicted: Cameras, true: Cameras, canonical: int) -> Tensor:
+def anchor(variant: Variant, predicted: Cameras, drawn: Drawn, canonical: int) -> Tensor:
     if variant.anchor == "absolute":
-        return absolute(predicted, true, canonical)
-    turned = (predicted.rotations - in_gauge(true, canonical).rotations).square().mean()
-    loss = camera_anchor(predicted, true, canonical) + (variant.turned - 3) * turned
-    return loss + variant.seen * seen_apart(predicted, true, canonical) if variant.seen else loss
+        return absolute(predicted, drawn.cameras, canonical)
+    turned = (predicted.rotations - in_gauge(drawn.cameras, canonical).rotations).square().mean()
+    loss = camera_anchor(predicted, drawn.cameras, canonical) + (variant.turned - 3) * turned
+    return loss + variant.seen * seen_apart(predicted, drawn, canonical, variant.at) if variant.seen else loss
 
 
 @torch.no_grad()
