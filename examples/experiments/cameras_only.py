@@ -15,6 +15,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from rayzer.data.synthetic.camera_paths import NoClearPath
 from rayzer.data.synthetic.room_jobs import ROOMS_AT_ONCE
 from rayzer.data.synthetic.rooms import ComposedRoom, compose, render_rooms
 from rayzer.data.views import to_uint8
+from rayzer.errors import InputError, one_line
 from rayzer.evaluation.poses import mean_pose_scores, pose_scores
 from rayzer.geometry.cameras import Cameras, invert_rigid
 from rayzer.geometry.rays import pixel_rays
@@ -51,15 +53,15 @@ class Variant:
     along it, both in the canonical view's frame.
     """
 
-    anchor: str = "squared"
+    anchor: Literal["squared", "absolute"] = "squared"
     any_after: int = 10**9
     changed: float = 0.0
     rate: float = 1e-3
     layers: int = 6
     turned: float = 3.0
     seen: float = 0.0
-    at: str = "points"
-    symmetries: bool = True
+    at: Literal["points", "distances"] = "points"
+    symmetries: bool = False
     rays: float = 0.0
     points: float = 0.0
     width: int = 256
@@ -141,7 +143,7 @@ class Rooms:
 
 
 def symmetric(drawn: Drawn) -> Drawn:
-    """All samples mirrored or not, and turned by one random number of quarters, as `rayzer.data.symmetries` does."""
+    """As `rayzer.data.symmetries`, but the same for all samples of a batch, on the device, and with points."""
     images, cameras, points = drawn.images, drawn.cameras, drawn.points
     b, v, n, _ = points.shape
     side = math.isqrt(n)
@@ -281,11 +283,22 @@ def held_out_scores(model: Alone, rooms: Rooms, held_out: range) -> str:
 
 def parsed(word: str) -> tuple[str, Variant]:
     name, _, pairs = word.partition(":")
-    values = dict(pair.split("=") for pair in pairs.split(",") if pair)
+    values = {key: value for key, _, value in (pair.partition("=") for pair in pairs.split(",") if pair)}
     return name, build(Variant, values, word, name)
 
 
+def main(file: Path, words: list[str]) -> None:
+    variants = [parsed(word) for word in words]  # mistakes are told before rooms are made
+    rooms = Rooms(file, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    for name, variant in variants:
+        train(name, variant, rooms)
+
+
 if __name__ == "__main__":
-    rooms = Rooms(Path(sys.argv[1]), torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    for word in sys.argv[2:]:
-        train(*parsed(word), rooms)
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    try:
+        main(Path(sys.argv[1]), sys.argv[2:])
+    except InputError as error:
+        print(one_line(str(error)), file=sys.stderr)
+        sys.exit(2)

@@ -11,7 +11,7 @@ from typing import Any
 from rayzer.errors import InputError, one_line
 from rayzer.report.charts import round_step
 
-COLUMNS = ("rung", "what it adds", "M", "steps", "minutes", "PSNR", "to before", "SSIM", "RPA@15", "ATE", "transfer")
+COLUMNS = ("rung", "what it adds", "M", "steps", "min. given", "PSNR", "to before", "SSIM", "RPA@15", "ATE", "transfer")
 POINTS = 60  # of a curve: each is the mean of as many steps as come between two
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 960, 480, 56, 200, 16, 44
 Point = tuple[float, float]
@@ -93,7 +93,11 @@ def axes(place: Any, across: Point, up: Point) -> Iterator[str]:
         yield text(x0 - 8, at + 4, f"{y:g}", anchor="end")
     for x in ticks(*across):
         yield text(place(x, up[0])[0], HEIGHT - BOTTOM + 18, f"{x:g}", anchor="middle")
-    yield text(LEFT, HEIGHT - 6, "minutes of training; PSNR of training batches in dB, smoothed")
+    yield text(
+        LEFT,
+        HEIGHT - 6,
+        "minutes of training; PSNR of training batches in dB, smoothed (while true_until lasts: with true cameras)",
+    )
 
 
 def ticks(low: float, high: float) -> list[float]:

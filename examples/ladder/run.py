@@ -6,9 +6,9 @@
     python examples/ladder/report.py ladder
 
 A rung is a file beside this one: what it adds to the rung `after` which it comes; `shares` are of all steps. It is
-timed first (or the rung that costs the same, `timed_as`), then trained for as many steps as the minutes hold, then
-scored on rooms-v1. Stopped, the same command goes on; finished rungs are skipped. results.jsonl has a line a rung, each
-rung's folder its configuration, run and scores.
+timed first (or the rung that does the same work on the GPU, `timed_as`), then trained for as many steps as the minutes
+hold, then scored on rooms-v1. Stopped, the same command goes on; finished rungs are skipped. results.jsonl has a line a
+rung, each rung's folder its configuration, run and scores.
 
 Compiling and scoring leave a GPU idle. Once all rungs are timed, alone (`--time-only`), several of these commands with
 different rungs (`--only`) may share it: a rung's number of steps is fixed by then, however long they take. Minutes are

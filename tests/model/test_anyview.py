@@ -176,11 +176,14 @@ def test_relative_codes_do_not_know_shift_and_scale(tiny_model, sample):
 
 def test_equal_positions_tell_no_order(tiny_model, sample):
     model, (images, _, _) = tiny_model("anyview", order_code="relative"), sample(5)
-    assert torch.equal(model.camera_tokens(images), model.camera_tokens(images, torch.arange(5)))
+    assert torch.equal(model.camera_tokens(images), model.camera_tokens(images, torch.zeros(5)))
     order = torch.tensor([3, 1, 2, 0, 4])  # the canonical view stays in its place
     tokens = model.camera_tokens(images, torch.zeros(5))
     close(model.camera_tokens(images[:, order], torch.full((5,), 7)), tokens[:, order])
-    assert differ(model.camera_tokens(images[:, order]), model.camera_tokens(images)[:, order])
+    places = torch.arange(5)
+    assert differ(model.camera_tokens(images[:, order], places), model.camera_tokens(images, places)[:, order])
+    assert torch.equal(model.positions_of(places[None]), places[None])
+    assert tiny_model("anyview").positions_of(places[None]) is None
 
 
 def test_the_estimator_may_be_shown_other_pictures(tiny_model, sample):
@@ -203,8 +206,14 @@ def test_pictures_may_be_rendered_with_given_cameras(tiny_model, sample):
     close(out.images[0], model.render(scene, split.target_of(cameras))[0])
     close(out.images[1], own.images[1])
     assert differ(out.images[0], own.images[0])
-    out.images[0].sum().backward()
+    out.images[0].sum().backward(retain_graph=True)
     assert not any(p.grad.any() for p in model.camera_estimator.parameters() if p.grad is not None)
+    out.images[1].sum().backward()
+    gradients = [p.grad for p in model.camera_estimator.parameters()]
+    assert all(grad.isfinite().all() for grad in gradients)
+    assert any(grad.any() for grad in gradients)
+    with pytest.raises(InputError, match="images need as many cameras"):
+        model(images, split, given=given[:, :3])
 
 
 @pytest.mark.parametrize("keeps_memory", [True, False])

@@ -11,10 +11,11 @@ from safetensors.torch import load_file
 import rayzer
 from rayzer.configs import load_config
 from rayzer.errors import InputError
-from rayzer.model.anyview import AnyViewConfig, AnyViewRayZer
+from rayzer.model.anyview import AnyViewConfig, AnyViewRayZer, ViewCameraEstimator
 from rayzer.training import step as step_module
 from rayzer.training import train as train_module
 from rayzer.training.checkpoints import name_of
+from rayzer.training.dry_run import dry_run
 from rayzer.training.train import train
 
 from .conftest import TINY
@@ -25,6 +26,7 @@ SMALL = [
     "model.target_views=2",
     "training.steps=4",
     "training.optimizer.warmup_steps=2",
+    "training.cameras.true_until=1",
 ]
 
 
@@ -129,6 +131,39 @@ def test_any_view_is_canonical_from_its_step_on(tiny_run, monkeypatch):
     assert losses[0][2] != losses[1][2]
 
 
+def test_pictures_are_rendered_with_true_cameras_until_their_step(tiny_run, monkeypatch):
+    given, forward = [], AnyViewRayZer.forward
+
+    def seen(self, images, split, **more):
+        given.append("given" in more)
+        return forward(self, images, split, **more)
+
+    monkeypatch.setattr(AnyViewRayZer, "forward", seen)
+    assert run(tiny_run("training.cameras.true_until=3")) == 0
+    assert given == 6 * [True] + 2 * [False]  # two micro-batches a step
+
+
+@pytest.mark.parametrize("until", [3, 4])
+def test_a_run_that_never_renders_with_predicted_cameras_is_warned_of(tiny_run, caplog, until):
+    assert run(tiny_run(f"training.cameras.true_until={until}")) == 0
+    assert ("training.cameras.true_until = 4: no picture" in caplog.text) == (until == 4)
+
+
+def test_all_of_a_run_is_told_which_frames_its_views_are(tiny_run, monkeypatch):
+    told, tokens = [], ViewCameraEstimator.tokens
+
+    def seen(self, images, positions, canonical):
+        told.append(positions)
+        return tokens(self, images, positions, canonical)
+
+    monkeypatch.setattr(ViewCameraEstimator, "tokens", seen)
+    known = ["model.order_code=relative", "training.cameras.drop_order=0"]
+    assert run(tiny_run(*known, "training.validation.every=4", "training.validation.samples=1")) == 0
+    assert len(told) > 8  # validation, too
+    assert all((positions.diff(dim=1) > 0).all() for positions in told)
+    assert not all((positions.diff(dim=1) == 1).all() for positions in told)
+
+
 def test_the_loss_has_the_anchor_in_it(tiny_run):
     config = tiny_run("training.steps=1", "training.cameras.anchor=2.5", "training.loss.mse=1")
     assert run(config) == 0
@@ -177,6 +212,11 @@ def test_only_cameras_of_an_any_view_model_are_trained_alone(tmp_path):
 @pytest.mark.parametrize(
     ("preset", "overrides", "message"),
     [
+        (
+            "smoke",
+            ["training.cameras.anchor=1", "training.cameras.true_until=2"],
+            r"cameras\.true_until = 2: a model of kind rayzer takes no notice",
+        ),
         ("smoke", ["training.cameras.colour=1"], r"cameras\.colour = 1\.0: a model of kind rayzer takes no notice"),
         (
             "smoke",
@@ -188,8 +228,13 @@ def test_only_cameras_of_an_any_view_model_are_trained_alone(tmp_path):
     ],
 )
 def test_what_would_be_ignored_is_refused(tmp_path, preset, overrides, message):
-    with pytest.raises(InputError, match=message):
-        run(load_config(preset, [*TINY, *overrides, f"training.output_dir={tmp_path}"]))
+    def begin(start):
+        config = load_config(preset, [*TINY, *overrides, f"training.output_dir={tmp_path}"])
+        start(config.model, config.training, "cpu")
+
+    for start in (train, dry_run):
+        with pytest.raises(InputError, match=message):
+            begin(start)
 
 
 def test_validation_of_cameras_alone_has_no_score_of_pictures(tiny_run):

@@ -115,7 +115,9 @@ def anyview_rooms() -> Config:
         views=ViewConfig((12, 24), (12, 47), 4000),
         loss=LossConfig(perceptual=0.0, structural=0.05),
         optimizer=_anyview_optimizer(),
-        cameras=CameraConfig(1.0, 12_000, any_canonical_after=5000, colour=1.0, blurred=0.3, patch_drop=0.25),
+        cameras=CameraConfig(
+            anchor=1.0, true_until=12_000, any_canonical_after=5000, colour=1.0, blurred=0.3, patch_drop=0.25
+        ),
         validation=ValidationConfig(every=1000, samples=64),
     )
     return Config(model, training)

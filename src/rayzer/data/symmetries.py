@@ -41,7 +41,8 @@ class SymmetricSamples:
 def moved(sample: Sample, mirrored: bool, quarters: int) -> Sample:
     """A sample mirrored left to right or not, then turned anticlockwise by so many quarters, 0 to 3.
 
-    The world is mirrored and turned as the pictures are.
+    Odd quarters swap height and width. The world is mirrored along its x axis and turned about its z axis, as if it
+    were a camera's frame, so that cameras relative to each other are those of the new pictures.
     """
     images = sample.images.flip(-1) if mirrored else sample.images
     images = torch.rot90(images, quarters, (-2, -1)).contiguous(memory_format=torch.channels_last)

@@ -73,7 +73,7 @@ def _film(scene: EvaluationScene, model: Model, runtime: Runtime, folder: Path, 
     split = sample.split.to(runtime.device)
     with runtime.autocast():
         if isinstance(model, UnposedModel):
-            cameras = model.estimate_cameras(images)
+            cameras = model.estimate_cameras(images, model.positions_of(sample.frames[None].to(runtime.device)))
         else:
             cameras = normalised([sample.cameras], [scene.name]).to(runtime.device)
         latent = model.reconstruct(split.context_of(images), split.context_of(cameras), split.context)

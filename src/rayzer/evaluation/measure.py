@@ -132,7 +132,7 @@ class Measurer:
         assert isinstance(self.model, UnposedModel)
         batch = self._batch(pair)
         with self.runtime.autocast():
-            pictures = transfer.exact(self.model, batch.images, batch.split)
+            pictures = transfer.exact(self.model, batch.images, batch.frames, batch.split)
         truth = batch.split.target_of(batch.images)
         found = [[mean_scores(of_scene) for of_scene in self._scores(truth, each)] for each in pictures]
         return {name: mean_scores(scores) for name, scores in zip(("own", "other"), found, strict=True)}
@@ -150,7 +150,7 @@ class Measurer:
         """Cameras, scenes and target pictures; `given` are the true cameras, which only LVSM may see."""
         with self.runtime.autocast():
             if isinstance(self.model, UnposedModel):
-                cameras = self.model.estimate_cameras(batch.images)
+                cameras = self.model.estimate_cameras(batch.images, self.model.positions_of(batch.frames))
             else:
                 cameras = normalised(given, batch.scenes).to(self.runtime.device)
             found = self._from_cameras(batch, cameras)
@@ -220,7 +220,8 @@ class Measurer:
         if not (self.config.probe and isinstance(self.model, UnposedModel)):
             return None
         with self.runtime.autocast():
-            return list(self.model.camera_tokens(batch.images).float().cpu())
+            positions = self.model.positions_of(batch.frames)
+            return list(self.model.camera_tokens(batch.images, positions).float().cpu())
 
     def _poses(self, cameras: Cameras, sample: Sample) -> tuple[Cameras | None, dict[str, PoseScores]]:
         true = sample.cameras

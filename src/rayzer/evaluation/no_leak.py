@@ -30,7 +30,8 @@ def cameras_without_targets(model: UnposedModel, images: Tensor, frames: Tensor,
     """Cameras [b, v] of images [b, v, 3, h, w] that no target has a part in; a target's own is a neighbour's."""
     if not model.takes_any_views:
         return model.estimate_cameras(without_targets(images, frames, split))
-    cameras = model.estimate_cameras(split.context_of(images), split.context)
+    context = split.context_of(images)
+    cameras = model.estimate_cameras(context, model.positions_of(frames.gather(1, split.context)))
     place = (stand_ins(frames, split)[:, :, None] == split.context[:, None]).int().argmax(-1)
     return ViewSplit(place, place).target_of(cameras)
 

@@ -17,19 +17,20 @@ from rayzer.model.unposed import UnposedModel
 from rayzer.view_split import ViewSplit
 
 
-def exact(model: UnposedModel, images: Tensor, split: ViewSplit) -> tuple[Tensor, Tensor]:
+def exact(model: UnposedModel, images: Tensor, frames: Tensor, split: ViewSplit) -> tuple[Tensor, Tensor]:
     """Render each of two scenes, filmed along one path, with its own cameras and with those of the other.
 
     Scene B with A's cameras: `reconstruct(B's context images, A's context cameras)`, `render(A's target cameras)`.
 
     Args:
         images: [2, v, 3, h, w].
+        frames: [2, v] frame numbers.
         split: of both; equal rows.
 
     Returns:
         pictures [2, t, 3, h, w] with the scene's own cameras, and with the other's.
     """
-    cameras = model.estimate_cameras(images)
+    cameras = model.estimate_cameras(images, model.positions_of(frames))
     own, other = (_rendered(model, images, each, split) for each in (cameras, cameras[[1, 0]]))
     return own, other
 

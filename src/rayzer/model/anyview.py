@@ -52,8 +52,8 @@ class AnyViewConfig:
         renderer_layers: blocks through which rays read the scene.
         relative_cameras: attention across views knows the cameras relative to each other (`view_codes`).
         order_code: what the camera estimator is told of the order of views: nothing, their positions, or how far they
-            are from the canonical one relative to the longest distance. To "relative", equal positions say that the
-            order is not known, for which it is trained, too.
+            are from the canonical one relative to the longest distance. To "relative", equal positions, as without
+            any, say that the order is not known, for which it is trained, too.
         canonical: the view that defines the world frame.
         rotation: what the pose head predicts.
     """
@@ -189,27 +189,35 @@ class AnyViewRayZer(UnposedModel):
         Args:
             images: [b, v, 3, h, w] in [0, 1]; h and w are multiples of the patch size.
             split: which of the v views are context and which target; None for cameras alone, and no pictures.
-            positions: [b, v] index of each view in its sequence, for order codes; 0 to v - 1 if None.
+            positions: [b, v] index of each view in its sequence, for order codes; if None, 0 to v - 1 or not known.
             canonical: the view that defines the world frame; the configured one if None.
             shown: what the camera estimator sees in place of the images: their changed copies, in training.
-            given: [b, v] cameras to render with in place of the predicted ones, for training; not a number where
-                those are to be used.
+            given: [b, v] cameras to render with in place of the predicted ones, for training: in the frame of the
+                canonical view, at a mean distance of 1 from it. Samples that have one which is not finite are
+                rendered with predicted ones.
 
         Raises:
-            InputError: if the images do not have that form, or there is no such canonical view.
+            InputError: if images or given cameras do not have that form, or there is no such canonical view.
         """
         cameras = self._cameras(images if shown is None else shown, positions, canonical)
         if split is None:
             return Prediction(images[:, :0], cameras)
-        used = cameras if given is None else _where_known(given, cameras)
+        used = cameras
+        if given is not None:
+            check_cameras(given, images)
+            used = _where_known(given, cameras)
         scene = self.reconstruct(split.context_of(images), split.context_of(used))
         return Prediction(self.render(scene, split.target_of(used)), cameras)
+
+    def positions_of(self, frames: Tensor) -> Tensor | None:
+        """Positions [b, v] for the code of relative order: the frames [b, v] themselves; None for other codes."""
+        return frames if self.config.order_code == "relative" else None
 
     def estimate_cameras(self, images: Tensor, positions: Tensor | None = None) -> Cameras:
         """Cameras [b, v] of images [b, v, 3, h, w] in [0, 1], in the frame of the canonical view; scale is arbitrary.
 
         Args:
-            positions: [b, v] index of each view in its sequence, for order codes; 0 to v - 1 if None.
+            positions: [b, v] index of each view in its sequence, for order codes; if None, 0 to v - 1 or not known.
         """
         return self._cameras(images, positions, None)
 
@@ -292,7 +300,8 @@ class AnyViewRayZer(UnposedModel):
             check_positions(positions, images)
             positions = positions.view(-1, views)
         elif self.config.order_code != "none":
-            positions = torch.arange(views, device=images.device)[None]
+            order = torch.arange(views, device=images.device)[None]
+            positions = order if self.config.order_code == "index" else torch.zeros_like(order)
         if canonical is None:
             return positions, canonical_index(views, self.config.canonical)
         check_canonical(canonical, views)

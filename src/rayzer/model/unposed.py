@@ -30,6 +30,13 @@ class UnposedModel(nn.Module, ABC):
         """The view that defines the world frame."""
         return self.config.canonical
 
+    def positions_of(self, frames: Tensor) -> Tensor | None:
+        """Positions [b, v] that tell this model of views which frames [b, v] of their scenes they are; None for none.
+
+        Most models know places in the order of views, whatever frames these are.
+        """
+        return None
+
     @abstractmethod
     def estimate_cameras(self, images: Tensor, positions: Tensor | None = None) -> Cameras:
         """Cameras [b, v] of images [b, v, 3, h, w] in [0, 1], in the frame of the canonical view; scale is arbitrary.

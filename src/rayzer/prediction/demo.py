@@ -12,6 +12,7 @@ import torch
 from rayzer.data.exchange import frames_from_cameras
 from rayzer.data.scenes import Scene
 from rayzer.data.synthetic.rooms import render_room
+from rayzer.data.synthetic.writing import MAX_SEED
 from rayzer.data.views import decode_views, to_uint8
 from rayzer.devices import Runtime, on_one_thread
 from rayzer.evaluation.controls import copy_nearest
@@ -30,7 +31,8 @@ from rayzer.prediction.selection import select_views
 from rayzer.progress import progress_bar
 from rayzer.view_split import ViewSplit
 
-ROOMS = {"room-1": 1, "room-2": 2}  # name: seed; no training on procedural rooms shows these
+ROOMS = {"room-1": 3 * MAX_SEED + 5, "room-2": 3 * MAX_SEED + 10}
+"""Name and seed: no training shows these rooms, and `rayzer data synthesize` makes none of them, nor pairs of them."""
 SPAN = 0.5
 RANDOM_MODEL = RayZerConfig(
     image_height=128,

@@ -91,7 +91,7 @@ def camera_anchor(predicted: Cameras, true: Cameras, canonical: int) -> Tensor:
 def in_gauge(cameras: Cameras, canonical: int) -> Cameras:
     """Cameras [b, v] in the frame of the canonical view, scaled so that their mean distance from it is 1.
 
-    Not a number where they are that, and of scale 0 where all stand in one place.
+    Not a number where they are that; where all stand in one place, they stay there.
     """
     pose = invert_rigid(cameras.world_from_camera[:, canonical : canonical + 1]) @ cameras.world_from_camera
     distance = pose[..., :3, 3].norm(dim=-1).sum(1) / max(pose.shape[1] - 1, 1)

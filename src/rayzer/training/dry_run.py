@@ -15,7 +15,7 @@ from rayzer.training.feed import Feed, training_samples
 from rayzer.training.loss import TrainingLoss
 from rayzer.training.recipe import TrainingConfig
 from rayzer.training.run_folder import RunConfig
-from rayzer.training.set_up import build, check_share, check_size
+from rayzer.training.set_up import build, check_camera_training, check_share, check_size
 from rayzer.training.state import TrainingState
 from rayzer.training.step import StepResult, train_step
 from rayzer.training.validation import Validation
@@ -31,6 +31,7 @@ def dry_run(model: ModelConfig, recipe: TrainingConfig, device: str = "auto") ->
         advance(0, 3)
         check_share(recipe, world)
         check_size(RunConfig(model, recipe))
+        check_camera_training(RunConfig(model, recipe))
         steps = range(max(2, recipe.steps))  # the first one compiles, chooses kernels, fills caches
         stream = training_samples(model, recipe, steps)
         if recipe.validation.every:

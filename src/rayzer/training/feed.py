@@ -47,8 +47,9 @@ def training_samples(model: ModelConfig, config: TrainingConfig, steps: range) -
             "anchored: true in training.data.mix, add rooms (training.data.rooms), or set it to 0"
         )
     parts = [(_source(source, model, config, views, steps), source.weight) for source in sources]
-    source = parts[0][0] if len(parts) == 1 else Mixture(parts)
-    source = SymmetricSamples(source, camera_use(model) == "normalized") if config.data.symmetries else source
+    source: Sampled = parts[0][0] if len(parts) == 1 else Mixture(parts)
+    if config.data.symmetries:
+        source = SymmetricSamples(source, halves_only=camera_use(model) == "normalized")
     return SampleStream(source, views, config.seed, config.batch_size)
 
 

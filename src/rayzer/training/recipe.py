@@ -133,8 +133,8 @@ class CameraConfig:
             0 to learn from pictures alone. Where all terms of the loss are 0, the camera estimator is trained alone,
             which takes a third of the time: a good start (`init_from`) for a run that renders.
         true_until: up to this step pictures of samples with known cameras are rendered with those in place of the
-            predicted ones, so that scene encoder and renderer learn before cameras have emerged. No gradient of
-            pictures reaches the estimator meanwhile, only the anchor's.
+            predicted ones, so that scene encoder and renderer learn before cameras have emerged. Meanwhile the
+            estimator learns of these samples from the anchor alone, and their `psnr` is that of true cameras.
         any_canonical_after: from this step on a random view defines the world frame of each micro-batch, not the
             configured one; None for never. Cameras emerge later if it begins at once (docs/log.md).
         drop_order: share of micro-batches whose order is not told (for models with a code of relative order).
@@ -178,7 +178,7 @@ class DataConfig:
         rooms: share of the samples that are procedural rooms, from 0 to 1; with 1, `scenes` is not needed.
         mix: several sources, each with its weight, in place of `scenes` and `rooms`.
         symmetries: mirror half of all samples, and turn each by a random number of quarters (not square ones: by 0 or
-            180 degrees), all its views alike; with few scenes, camera estimators else learn them by heart.
+            180 degrees), all its views alike: eight scenes of one, against learning few by heart.
         workers: processes that decode, for each training process.
         square_crop: cut pictures to squares, as the reference does.
         allow_outside: follow paths that leave a scene's folder.

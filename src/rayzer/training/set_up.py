@@ -89,6 +89,12 @@ def set_up(
             recipe.optimizer.warmup_steps,
             recipe.steps,
         )
+    if recipe.cameras.true_until >= recipe.steps and recipe.loss.is_of_pictures and world.is_first:
+        log.warning(
+            "training.cameras.true_until = %d: no picture of the %d steps is rendered with predicted cameras",
+            recipe.cameras.true_until,
+            recipe.steps,
+        )
     first_step = 0 if newest is None else min(read_state(newest)["step"], recipe.steps - 1)
     stream = training_samples(config.model, recipe, range(first_step, recipe.steps))
     validation = Validation(config.model, recipe, world) if recipe.validation.every else None

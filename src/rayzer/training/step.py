@@ -125,8 +125,10 @@ def predict(module: nn.Module, batch: Batch, **more: Any) -> Prediction:
     Raises:
         InputError: if it needs cameras and the samples have none.
     """
-    if bare(module).estimates_cameras:
+    model = bare(module)
+    if isinstance(model, UnposedModel):
         arguments = ()
+        more = {"positions": model.positions_of(batch.frames)} | more
     elif batch.cameras is not None:
         arguments = (batch.cameras,)
     else:
