@@ -128,7 +128,8 @@ def predict(module: nn.Module, batch: Batch, **more: Any) -> Prediction:
     model = bare(module)
     if isinstance(model, UnposedModel):
         arguments = ()
-        more = {"positions": model.positions_of(batch.frames)} | more
+        positions = model.positions_of(batch.frames)
+        more = more if positions is None else {"positions": positions} | more
     elif batch.cameras is not None:
         arguments = (batch.cameras,)
     else:
