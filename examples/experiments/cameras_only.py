@@ -260,9 +260,10 @@ def train(name: str, variant: Variant, rooms: Rooms) -> None:
 
 def anchor(variant: Variant, predicted: Cameras, drawn: Drawn, canonical: int) -> Tensor:
     if variant.anchor == "absolute":
-        return absolute(predicted, drawn.cameras, canonical)
-    turned = (predicted.rotations - in_gauge(drawn.cameras, canonical).rotations).square().mean()
-    loss = camera_anchor(predicted, drawn.cameras, canonical) + (variant.turned - 3) * turned
+        loss = absolute(predicted, drawn.cameras, canonical)
+    else:
+        turned = (predicted.rotations - in_gauge(drawn.cameras, canonical).rotations).square().mean()
+        loss = camera_anchor(predicted, drawn.cameras, canonical) + (variant.turned - 3) * turned
     return loss + variant.seen * seen_apart(predicted, drawn, canonical, variant.at) if variant.seen else loss
 
 
