@@ -3,7 +3,7 @@
     python examples/experiments/cameras_only.py rooms.pt squared absolute:anchor=absolute late:any_after=600
 
 The file of rooms is made where there is none. Each variant is NAME or NAME:key=value,... with the keys of `Variant`.
-All pictures lie on the device, and the last tenth of the rooms is held out; printed are pose figures of 8 views of
+All pictures lie on the device, and the last 128 rooms are held out; printed are pose figures of 8 views of
 those, 24 frames apart. What came of it: docs/log.md.
 """
 
@@ -25,21 +25,21 @@ from rayzer.configs.presets import anyview_rooms
 from rayzer.data.parallel import available_cpus, in_order, worker_pool
 from rayzer.data.synthetic.camera_paths import NoClearPath
 from rayzer.data.synthetic.room_jobs import ROOMS_AT_ONCE
-from rayzer.data.synthetic.rooms import ComposedRoom, compose, render_rooms
+from rayzer.data.synthetic.rooms import ComposedRoom, compose, render_depth, render_images
 from rayzer.data.views import to_uint8
 from rayzer.errors import InputError, one_line
 from rayzer.evaluation.poses import mean_pose_scores, pose_scores
-from rayzer.geometry.cameras import Cameras, invert_rigid
-from rayzer.geometry.rays import pixel_rays
+from rayzer.geometry.cameras import Cameras
+from rayzer.geometry.rays import unproject
 from rayzer.model.acceleration import compile_blocks, set_recomputation
 from rayzer.model.anyview import AnyViewConfig, ViewCameraEstimator
 from rayzer.strict import build
-from rayzer.training.camera_training import camera_anchor, changed_pictures, in_gauge
+from rayzer.training.camera_training import camera_anchor, changed_pictures, in_gauge, point_anchor
 from rayzer.training.optim import Optimizer, learning_rate
 from rayzer.training.recipe import CameraConfig, OptimizerConfig
 
 VIEWS, HELD_OUT = 8, 128
-ROOMS, FRAMES, SIZE, PATCH = 1200, 48, 128, 8
+ROOMS, FRAMES, SIZE, PATCH = 2400, 48, 128, 8
 DISTANCES = (3.0, 10.0, 30.0)  # in mean distances from the canonical view
 
 
@@ -49,8 +49,8 @@ class Variant:
 
     `turned` weighs rotations in the squared anchor. `seen` weighs how far apart true and predicted cameras see points:
     those that pictures show, or (`at=distances`) any along the rays, for which no depth is needed.
-    `rays` and `points` weigh what every patch is asked for besides: the ray of its centre, and the point that is seen
-    along it, both in the canonical view's frame.
+    `rooms` are how many it learns from, of those there are.
+    `points` weighs what every patch is asked for besides: the point that it shows.
     """
 
     anchor: Literal["squared", "absolute"] = "squared"
@@ -62,10 +62,10 @@ class Variant:
     seen: float = 0.0
     at: Literal["points", "distances"] = "points"
     symmetries: bool = False
-    rays: float = 0.0
     points: float = 0.0
     width: int = 256
     batch: int = 64
+    rooms: int = 10**9
     steps: int = 1000
 
 
@@ -167,13 +167,13 @@ def rendered(device: torch.device) -> tuple[Tensor, ...]:
     with worker_pool(available_cpus()) as pool:
         composed = (room for room in in_order(pool, walk, range(ROOMS), ahead=3 * ROOMS_AT_ONCE) if room is not None)
         while batch := list(itertools.islice(composed, ROOMS_AT_ONCE)):
-            found = render_rooms(batch, SIZE, "fast", device)
-            centers = slice(PATCH // 2, None, PATCH)
-            itself = torch.eye(4, device=device).expand_as(found.cameras.world_from_camera)
-            _, directions = pixel_rays(Cameras(itself, found.cameras.intrinsics), SIZE, SIZE)
-            points = directions * (found.depth / directions[..., 2])[..., None]
-            points = points[..., centers, centers, :].flatten(-3, -2).half()
-            parts.append((to_uint8(found.images), found.cameras.world_from_camera, found.cameras.intrinsics, points))
+            images = to_uint8(render_images(batch, SIZE, "fast", device))
+            cameras = Cameras.cat([room.cameras.map(lambda value: value[None]) for room in batch])
+            cameras = cameras.to(device, torch.float32)
+            itself = torch.eye(4, device=device).expand_as(cameras.world_from_camera)
+            depth = render_depth(batch, SIZE // PATCH, device)
+            points = unproject(Cameras(itself, cameras.intrinsics), depth).flatten(-3, -2).half()
+            parts.append((images, cameras.world_from_camera, cameras.intrinsics, points))
     return tuple(torch.cat(each) for each in zip(*parts, strict=True))
 
 
@@ -184,41 +184,12 @@ def walk(seed: int) -> ComposedRoom | None:
         return None
 
 
-class PatchAnchor(nn.Module):
-    """What every patch is asked for besides cameras, read from the tokens that the last block leaves behind."""
-
-    def __init__(self, estimator: ViewCameraEstimator, width: int):
-        super().__init__()
-        self.norm, self.read = nn.LayerNorm(width), nn.Linear(width, 9)
-        self.tokens = torch.empty(0)
-        estimator.transformer.register_forward_hook(self._keep)
-
-    def _keep(self, module: nn.Module, inputs: object, tokens: Tensor) -> None:
-        self.tokens = tokens
-
-    def forward(self, drawn: Drawn, canonical: int, rays: float, points: float) -> Tensor:
-        pose = invert_rigid(drawn.cameras.world_from_camera[:, canonical : canonical + 1])
-        pose = pose @ drawn.cameras.world_from_camera
-        turned = drawn.points @ pose[..., :3, :3].mT
-        centers = pose[..., None, :3, 3]
-        seen = turned + centers
-        seen = seen / seen.norm(dim=-1).mean((1, 2))[:, None, None, None]
-        centers = centers / (centers.norm(dim=-1).sum((1, 2)) / (VIEWS - 1))[:, None, None, None]
-        with torch.autocast(drawn.points.device.type, enabled=False):
-            found = self.read(self.norm(self.tokens[:, :, 1:].float()))
-        direction, center, point = found.split(3, -1)
-        ray = (direction - F.normalize(turned, dim=-1)).square().mean() * 3
-        ray = ray + F.smooth_l1_loss(center, centers.expand_as(center), beta=0.1)
-        return rays * ray + points * F.smooth_l1_loss(point, seen, beta=0.1)
-
-
 class Alone(nn.Module):
     """A model that is nothing but its camera estimator."""
 
     def __init__(self, config: AnyViewConfig):
         super().__init__()
         self.camera_estimator = ViewCameraEstimator(config)
-        self.patch_anchor = PatchAnchor(self.camera_estimator, config.width)
         self.renderer = nn.Module()
         self.renderer.transformer = nn.Module()
         self.renderer.transformer.blocks = nn.ModuleList()
@@ -229,7 +200,7 @@ def train(name: str, variant: Variant, rooms: Rooms) -> None:
     device, count = rooms.images.device, len(rooms.images)
     base = anyview_rooms().model
     assert isinstance(base, AnyViewConfig)
-    config = replace(base, width=variant.width, camera_layers=variant.layers)
+    config = replace(base, width=variant.width, camera_layers=variant.layers, patch_points=variant.points > 0)
     model = Alone(config).to(device).train()
     set_recomputation(model, "none")
     if device.type == "cuda":
@@ -238,17 +209,18 @@ def train(name: str, variant: Variant, rooms: Rooms) -> None:
     optimizer = Optimizer(model, recipe)
     changes = CameraConfig(colour=variant.changed, blurred=0.3 * variant.changed, patch_drop=0.25 * variant.changed)
     generator, started = torch.Generator(device).manual_seed(1), time.perf_counter()
-    training, held_out = range(count * 9 // 10), range(count * 9 // 10, count)
+    training, held_out = range(min(variant.rooms, count - HELD_OUT)), range(count - HELD_OUT, count)
     for step in range(variant.steps):
         batch = rooms.draw(training, variant.batch, (10, 30), generator)
         batch = symmetric(batch) if variant.symmetries else batch
         shown = changed_pictures(batch.images, changes, config.patch_size) if variant.changed else batch.images
         canonical = VIEWS // 2 if step < variant.any_after else int(torch.randint(VIEWS, ()))
         with torch.autocast(device.type, torch.bfloat16):
-            predicted = model.camera_estimator(shown, None, canonical)
+            predicted, points = model.camera_estimator(shown, None, canonical)
         loss = anchor(variant, predicted, batch, canonical)
-        if variant.rays or variant.points:
-            loss = loss + model.patch_anchor(batch, canonical, variant.rays, variant.points)
+        if points is not None:
+            depth = batch.points[..., 2].unflatten(2, points.shape[2:4])
+            loss = loss + variant.points * point_anchor(points, batch.cameras, depth, canonical)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -272,7 +244,7 @@ def held_out_scores(model: Alone, rooms: Rooms, held_out: range) -> str:
     generator = torch.Generator(rooms.images.device).manual_seed(2)
     drawn = rooms.draw(held_out, HELD_OUT, (24, 24), generator)
     with torch.autocast(drawn.images.device.type, torch.bfloat16):
-        predicted = model.camera_estimator(drawn.images, None, VIEWS // 2)
+        predicted, _ = model.camera_estimator(drawn.images, None, VIEWS // 2)
     scores = mean_pose_scores(
         [pose_scores(a.to("cpu"), b.to("cpu")) for a, b in zip(predicted, drawn.cameras, strict=True)]
     )

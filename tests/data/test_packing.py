@@ -159,6 +159,40 @@ def test_distortion_and_partly_known_cameras_are_kept(tmp_path):
     np.testing.assert_array_equal(first.world_from_camera, pose(1))
 
 
+def with_depth(tmp_path, *depths):
+    """A packed scene of frames with these depths."""
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    frames = [
+        Frame(str(number), pixels, 32, 32, (50, 50, 16, 16), (), pose(number), depth_m=depth)
+        for number, depth in enumerate(depths)
+    ]
+    pack_scene(Scene("s", tuple(frames), tmp_path), SMALL, tmp_path / "s.safetensors")
+    return tmp_path / "s.safetensors"
+
+
+def test_depth_is_kept_also_when_packed_again(tmp_path):
+    depth = np.array([[1.5, 2.0, np.nan], [0.25, 60.0, 7.0]])
+    file = with_depth(tmp_path, depth, None)
+    pack(file, tmp_path / "again", REQUEST)
+    for path in (file, tmp_path / "again/scenes/s.safetensors"):
+        known, unknown = read_scene(path).frames
+        assert known.depth_m.dtype == np.float16
+        np.testing.assert_array_equal(known.depth_m, depth)
+        assert np.isnan(unknown.depth_m).all()
+        assert [frame.depth_m for frame in read_scene(path, ReadOptions(cameras=False)).frames] == [None, None]
+    assert all(frame.depth_m is None for frame in read_scene(with_depth(tmp_path, None)).frames)
+
+
+def test_depth_in_grids_of_different_sizes(tmp_path):
+    refused("different sizes", "leave it out", call=lambda: with_depth(tmp_path, np.ones((2, 2)), np.ones((2, 3))))
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, np.inf])
+def test_damaged_depth(tmp_path, value):
+    file = with_depth(tmp_path, np.array([[1.0, value]]))
+    refused(str(file), "damaged", "depth", call=lambda: read_scene(file))
+
+
 def test_packing_again_changes_nothing(source, tmp_path):
     pack(source, tmp_path / "once", REQUEST)
     pack(tmp_path / "once", tmp_path / "twice", REQUEST)

@@ -1,5 +1,7 @@
 """Mirrored and turned samples: the pictures of mirrored and turned cameras."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -7,7 +9,7 @@ from torch.testing import assert_close
 from rayzer.data.dataset import Draw, Sample
 from rayzer.data.symmetries import SymmetricSamples, moved
 from rayzer.geometry.cameras import Cameras, normalize_poses, rigid
-from rayzer.geometry.rays import project
+from rayzer.geometry.rays import project, unproject
 from rayzer.geometry.rotations import rotation_from_6d
 from rayzer.view_split import ViewSplit
 
@@ -47,6 +49,21 @@ def test_the_moved_cameras_see_the_moved_world_as_the_moved_pictures_show_it(mir
         x, y, z = points.unbind(-1)
         points = torch.stack([y, -x, z], -1)
     assert torch.equal(after.images, painted(after.cameras, points))
+
+
+@pytest.mark.parametrize(("mirrored", "quarters"), ALL)
+def test_depth_moves_with_the_pictures(mirrored, quarters):
+    """What it shows is where the moved world has it."""
+    sample = random_sample()
+    depth_m = 1 + torch.rand(3, 4, 4, dtype=torch.float64)
+    after = moved(replace(sample, depth_m=depth_m), mirrored, quarters)
+    points = unproject(sample.cameras, depth_m)
+    if mirrored:
+        points = points.flip(2) * torch.tensor([-1, 1, 1])
+    for _ in range(quarters):
+        x, y, z = torch.rot90(points, 1, (1, 2)).unbind(-1)
+        points = torch.stack([y, -x, z], -1)
+    assert_close(unproject(after.cameras, after.depth_m), points)
 
 
 def test_eight_different_pictures_and_the_first_is_the_sample_itself():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from rayzer.geometry import Cameras, pixel_rays, plucker_map, project
+from rayzer.geometry import Cameras, pixel_rays, plucker_map, project, unproject
 from rayzer.geometry.rays import pixel_centers
 
 fast = settings(max_examples=12, deadline=None, derandomize=True)
@@ -109,6 +109,26 @@ def test_points_on_a_pixels_ray_project_to_its_centre(random_cameras, shape):
         centers = pixel_centers(3, 4, points).flatten(0, 1)
         assert_close(x_y_depth[..., :2], centers.expand_as(x_y_depth[..., :2]))
         assert (x_y_depth[..., 2] > 0).all()
+
+
+@batch
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_points_project_back_to_where_they_were_seen(random_cameras, shape, dtype):
+    cameras, depth = random_cameras(*shape, dtype=dtype), 0.1 + 50 * torch.rand(*shape, 3, 4, dtype=dtype)
+    points = unproject(cameras, depth)
+    assert points.shape == (*shape, 3, 4, 3)
+    assert points.dtype == dtype
+    x_y_depth = project(cameras, points.flatten(-3, -2)).unflatten(-2, (3, 4))
+    centers = pixel_centers(3, 4, points).expand(*shape, 3, 4, 2)
+    tolerance = {torch.float32: 1e-4, torch.float64: 1e-10}[dtype]
+    assert_close(x_y_depth, torch.cat([centers, depth[..., None]], -1), atol=tolerance, rtol=tolerance)
+
+
+def test_unproject_by_hand():
+    pose = torch.eye(4)
+    pose[:3, 3] = torch.tensor([2.0, 3.0, 4.0])
+    points = unproject(Cameras(pose, identity.intrinsics), torch.tensor([[1.0, 2.0]]))  # slopes -0.5 and 0.5
+    assert points.tolist() == [[[1.5, 3, 5], [3, 3, 6]]]
 
 
 @given(seeds, sizes)

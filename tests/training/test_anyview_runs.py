@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 import rayzer
 from rayzer.configs import load_config
+from rayzer.data.synthetic.writing import RoomsRequest, synthesize
 from rayzer.errors import InputError
 from rayzer.model.anyview import AnyViewConfig, AnyViewRayZer, ViewCameraEstimator
 from rayzer.training import step as step_module
@@ -80,7 +81,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tiny_run, monkeypatch, option
         first, second = (folder_of(config) / "checkpoints" / name_of(4) / name for config in (whole, cut))
         assert first.read_bytes() == second.read_bytes()
     assert (folder_of(whole) / "metrics.jsonl").read_bytes() == (folder_of(cut) / "metrics.jsonl").read_bytes()
-    assert {"loss", "mse", "anchor", "psnr", "focal_mean"} <= set(metrics(whole)[0])
+    assert {"loss", "mse", "anchor", "points", "psnr", "focal_mean"} <= set(metrics(whole)[0])
 
 
 def test_a_resumed_run_of_a_mixture_equals_an_uninterrupted_one(tiny_run, monkeypatch, rooms_on_disk):
@@ -150,13 +151,13 @@ def test_a_run_that_never_renders_with_predicted_cameras_is_warned_of(tiny_run, 
 
 
 def test_all_of_a_run_is_told_which_frames_its_views_are(tiny_run, monkeypatch):
-    told, tokens = [], ViewCameraEstimator.tokens
+    told, tokens = [], ViewCameraEstimator._all_tokens
 
     def seen(self, images, positions, canonical):
         told.append(positions)
         return tokens(self, images, positions, canonical)
 
-    monkeypatch.setattr(ViewCameraEstimator, "tokens", seen)
+    monkeypatch.setattr(ViewCameraEstimator, "_all_tokens", seen)
     known = ["model.order_code=relative", "training.cameras.drop_order=0"]
     assert run(tiny_run(*known, "training.validation.every=4", "training.validation.samples=1")) == 0
     assert len(told) > 8  # validation, too
@@ -164,11 +165,63 @@ def test_all_of_a_run_is_told_which_frames_its_views_are(tiny_run, monkeypatch):
     assert not all((positions.diff(dim=1) == 1).all() for positions in told)
 
 
-def test_the_loss_has_the_anchor_in_it(tiny_run):
-    config = tiny_run("training.steps=1", "training.cameras.anchor=2.5", "training.loss.mse=1")
+def test_the_loss_has_the_anchors_in_it(tiny_run):
+    weights = ["training.cameras.anchor=2.5", "training.cameras.points=0.5", "training.loss.mse=1"]
+    config = tiny_run("training.steps=1", *weights)
     assert run(config) == 0
     (line,) = metrics(config)
-    assert line["loss"] == pytest.approx(line["mse"] + 2.5 * line["anchor"])
+    assert line["loss"] == pytest.approx(line["mse"] + 2.5 * line["anchor"] + 0.5 * line["points"])
+
+
+def test_points_are_told_of_patches_and_learned_from_depth(tiny_run):
+    config = tiny_run("training.steps=60", "training.optimizer.warmup_steps=5", "training.data.rooms=1", *ALONE)
+    assert run(config) == 0
+    values = [line["points"] for line in metrics(config)]
+    assert sum(values[-10:]) < 0.7 * sum(values[:10])
+    model = rayzer.load_model(folder_of(config) / "checkpoints" / name_of(60))
+    prediction = model(torch.rand(2, 4, 3, 16, 24), None)
+    assert prediction.points.shape == (2, 4, 2, 3, 3)
+
+
+def test_points_of_no_weight_are_not_learned_and_hurt_nothing(tiny_run):
+    config = tiny_run("training.cameras.points=0")
+    assert run(config) == 0
+    assert all("points" not in line for line in metrics(config))
+
+
+@pytest.mark.parametrize("first", ["true", "false"])
+def test_weights_with_and_without_points_begin_a_run(tiny_run, first):
+    before = tiny_run(f"model.patch_points={first}", "training.cameras.points=0", "training.steps=1", folder="before")
+    assert run(before) == 0
+    start, other = folder_of(before) / "checkpoints" / name_of(1), "true" if first == "false" else "false"
+    still = ["training.steps=1", "training.optimizer.learning_rate=0", "training.cameras.points=0"]
+    for wanted in (first, other):
+        after = tiny_run(f"model.patch_points={wanted}", f"training.init_from={start}", *still, folder=wanted)
+        assert run(after) == 0
+        states = [
+            rayzer.load_model(folder_of(each) / "checkpoints" / name_of(1)).state_dict() for each in (before, after)
+        ]
+        heads = [{name for name in state if "point_head" in name} for state in states]
+        assert (heads[0] == heads[1]) == (wanted == first)
+        assert states[0].keys() - heads[0] == states[1].keys() - heads[1]
+        assert all(torch.equal(states[0][name], states[1][name]) for name in states[0].keys() & states[1].keys())
+
+
+def test_points_need_a_model_that_tells_them(tiny_run):
+    with pytest.raises(InputError, match=r"the model tells none; set model\.patch_points=true"):
+        run(tiny_run("model.patch_points=false"))
+
+
+def test_points_need_depth(tiny_run, rooms_on_disk, tmp_path):
+    mix = ["training.data.rooms=0", f"training.data.mix=[{{scenes: {rooms_on_disk}, anchored: true}}]"]
+    with pytest.raises(InputError, match=r"no anchored source has depth; make rooms with .* --depth-cell 8`"):
+        run(tiny_run(*mix))
+    folder = tmp_path / "coarse"
+    request = RoomsRequest(scenes=2, views=26, image_size=16, quality="fast", packed=True, depth_cell=16)
+    synthesize(folder, request, "cpu", 1, False)
+    mix[1] = f"training.data.mix=[{{scenes: {folder}, anchored: true}}]"
+    with pytest.raises(InputError, match=r"known at 1x1 places of a picture, not at the centres of its 2x2 patches"):
+        run(tiny_run(*mix))
 
 
 ALONE = ["training.loss.mse=0", "training.loss.structural=0"]
@@ -177,7 +230,9 @@ ALONE = ["training.loss.mse=0", "training.loss.structural=0"]
 def test_cameras_are_trained_alone_where_no_pictures_are_compared(tiny_run):
     config = tiny_run(*ALONE)
     assert run(config) == 0
-    assert all("psnr" not in line and line["loss"] == pytest.approx(line["anchor"]) for line in metrics(config))
+    for line in metrics(config):
+        assert "psnr" not in line
+        assert line["loss"] == pytest.approx(line["anchor"] + line["points"])
     before = tiny_run("training.steps=1", "training.optimizer.learning_rate=0", folder="before")
     assert run(before) == 0
     first, last = (
@@ -200,7 +255,7 @@ def test_cameras_that_were_trained_alone_begin_a_run(tiny_run):
 
 def test_there_must_be_something_to_learn(tiny_run):
     with pytest.raises(InputError, match=r"training\.loss: give a term a weight"):
-        tiny_run(*ALONE, "training.cameras.anchor=0", "training.cameras.true_until=0")
+        tiny_run(*ALONE, *(f"training.cameras.{name}=0" for name in ("anchor", "points", "true_until")))
 
 
 def test_only_cameras_of_an_any_view_model_are_trained_alone(tmp_path):
@@ -223,6 +278,12 @@ def test_only_cameras_of_an_any_view_model_are_trained_alone(tmp_path):
             ["training.cameras.anchor=1", "training.data.rooms=0", "training.data.scenes=."],
             "no source is anchored",
         ),
+        (
+            "smoke",
+            ["training.cameras.anchor=1", "training.cameras.points=2"],
+            r"cameras\.points = 2\.0: a model of kind rayzer takes no notice",
+        ),
+        ("smoke", ["training.cameras.points=2"], r"cameras\.points = 2: true points come with true cameras"),
         ("smoke", ["training.data.rooms=0", "training.data.mix={scenes: x}"], r"training\.data\.mix"),
         ("smoke", ["training.data.rooms=0", "training.data.format=x", "training.data.mix=[{scenes: x}]"], "leave out"),
     ],

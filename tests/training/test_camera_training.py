@@ -1,5 +1,6 @@
 """The anchor of true cameras, the pictures that the estimator is shown, and what it is told step by step."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -10,9 +11,10 @@ from torch.testing import assert_close
 from rayzer.data.loader import Batch
 from rayzer.errors import InputError
 from rayzer.geometry.cameras import Cameras, invert_rigid, rigid
+from rayzer.geometry.rays import unproject
 from rayzer.geometry.rotations import rotation_from_6d
 from rayzer.model.anyview import AnyViewConfig, AnyViewRayZer
-from rayzer.training.camera_training import camera_anchor, changed_pictures, estimator_arguments
+from rayzer.training.camera_training import camera_anchor, changed_pictures, estimator_arguments, point_anchor
 from rayzer.training.recipe import CameraConfig
 from rayzer.training.step import _anchor
 from rayzer.view_split import ViewSplit
@@ -67,9 +69,18 @@ def test_one_moved_camera(moved, cost):
 def test_one_turned_camera_and_another_focal_length():
     predicted = standing()
     predicted.world_from_camera[0, 2, :2, :2] = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
-    assert camera_anchor(predicted, standing(), 0) == pytest.approx(3 * 4 / 27)
+    turned = 18 * 4 * (1 - 0.03 / 2) / 27  # four entries are wrong by 1
+    assert camera_anchor(predicted, standing(), 0) == pytest.approx(turned)
     predicted.intrinsics[..., :2] += 0.2
-    assert camera_anchor(predicted, standing(), 0) == pytest.approx(3 * 4 / 27 + 0.04)
+    assert camera_anchor(predicted, standing(), 0) == pytest.approx(turned + 0.04)
+
+
+def test_a_small_turn():
+    predicted, angle = standing(), math.radians(0.5)
+    turn = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+    predicted.world_from_camera[0, 2, :2, :2] = torch.tensor(turn)
+    cost = 2 * math.sin(angle) ** 2 + 2 * (1 - math.cos(angle)) ** 2
+    assert camera_anchor(predicted, standing(), 0) == pytest.approx(18 * cost / (2 * 0.03) / 27, rel=1e-4)
 
 
 def test_the_mean_is_over_all_samples_and_unknown_cameras_add_nothing():
@@ -112,6 +123,84 @@ def test_the_anchor_ignores_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         inside = camera_anchor(predicted, true, 1)
     assert torch.equal(inside, camera_anchor(predicted, true, 1))
+
+
+def slow_point_anchor(predicted, true, depth_m, canonical):
+    """A patch at a time, by 4x4 matrices."""
+    b, v, rows, columns = depth_m.shape
+    total = 0.0
+    for sample in range(b):
+        seen = {}
+        reference = torch.linalg.inv(true.world_from_camera[sample, canonical])
+        for view, row, column in itertools.product(range(v), range(rows), range(columns)):
+            z = float(depth_m[sample, view, row, column])
+            fx, fy, cx, cy = true.intrinsics[sample, view].tolist()
+            x, y = ((column + 0.5) / columns - cx) / fx, ((row + 0.5) / rows - cy) / fy
+            point = reference @ true.world_from_camera[sample, view] @ torch.tensor([x * z, y * z, z, 1.0]).double()
+            if not math.isnan(z):
+                seen[view, row, column] = point[:3]
+        scale = sum(float(point.norm()) for point in seen.values()) / max(len(seen), 1)
+        for place, point in seen.items():
+            for error in (predicted[sample][place] - point / scale).abs().tolist():
+                total += error**2 / 0.2 if error < 0.1 else error - 0.05
+    return total / predicted.numel()
+
+
+def points_of(true, depth_m, canonical):
+    """Right predictions."""
+    pose = invert_rigid(true.world_from_camera[:, canonical : canonical + 1]) @ true.world_from_camera
+    points = unproject(Cameras(pose, true.intrinsics), depth_m)
+    return points / points.norm(dim=-1).mean((1, 2, 3))[:, None, None, None, None]
+
+
+def test_the_point_anchor_is_the_loop_over_patches():
+    torch.manual_seed(0)
+    true, depth_m = random_cameras(2, 3, torch.float64), 1 + torch.rand(2, 3, 2, 4, dtype=torch.float64)
+    depth_m[0, 1, 1, 2:] = torch.nan
+    predicted = 0.3 * torch.randn(2, 3, 2, 4, 3, dtype=torch.float64)
+    assert_close(
+        point_anchor(predicted, true, depth_m, 1).item(),
+        slow_point_anchor(predicted, true, depth_m, 1),
+        rtol=1e-7,
+        atol=0,
+    )
+
+
+def test_true_points_cost_nothing_in_any_world_and_unit():
+    torch.manual_seed(0)
+    true, depth_m = random_cameras(3, 4), 1 + torch.rand(3, 4, 2, 2)
+    predicted = points_of(true, depth_m, 2)
+    for scale in (1e-2, 1.0, 50.0):
+        other_world = true.scaled(scale).transformed(random_poses(3, 1))
+        assert point_anchor(predicted, other_world, scale * depth_m, 2) < 1e-9
+    assert point_anchor(predicted, true, depth_m, 1) > 1e-3
+    assert point_anchor(1.1 * predicted, true, depth_m, 2) > 1e-3
+
+
+def test_unknown_points_add_nothing_and_have_no_gradient():
+    torch.manual_seed(0)
+    true, depth_m = random_cameras(3, 4), 1 + torch.rand(3, 4, 2, 2)
+    predicted = torch.randn(3, 4, 2, 2, 3)
+    each = [point_anchor(predicted[i : i + 1], true[i : i + 1], depth_m[i : i + 1], 2) for i in range(3)]
+    depth_m[1], true.world_from_camera[2] = torch.nan, torch.nan
+    predicted.requires_grad_()
+    found = point_anchor(predicted, true, depth_m, 2)
+    assert_close(found, each[0] / 3)
+    found.backward()
+    assert predicted.grad.isfinite().all()
+    assert (predicted.grad.flatten(1).abs().sum(1) > 0).tolist() == [True, False, False]
+
+
+def test_gradients_of_the_point_anchor():
+    torch.manual_seed(0)
+    true, depth_m = random_cameras(2, 3, torch.float64), 1 + torch.rand(2, 3, 2, 2, dtype=torch.float64)
+    predicted = torch.randn(2, 3, 2, 2, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda points: point_anchor(points, true, depth_m, 1), predicted)
+
+
+def test_depth_of_another_grid_than_the_patches():
+    with pytest.raises(InputError, match=r"known at 2x4 places .* 4x4 patches; make .* --depth-cell"):
+        point_anchor(torch.zeros(1, 2, 4, 4, 3), random_cameras(1, 2), torch.ones(1, 2, 2, 4), 0)
 
 
 def pictures(views=4):

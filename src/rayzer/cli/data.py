@@ -297,6 +297,10 @@ def pack(
         print(f"Packed part {shard}: {done} by now, {todo} run this command once without --shard.")
 
 
+_ROOM_OPTIONS = ("scenes", "pairs", "views", "image_size", "span", "seed", "quality", "pictures")
+_ROOM_OPTIONS += ("packed", "depth_cell")
+
+
 @data.command(epilog="Example: rayzer data synthesize rooms/ --scenes 100")
 @click.argument("destination", type=PATH)
 @click.option("--scenes", type=int, default=16, show_default=True, help="How many rooms, or pairs of rooms.")
@@ -314,6 +318,7 @@ def pack(
 )
 @click.option("--pictures", type=PATH, help="A folder of photos (up to 256 are used) to hang on walls.")
 @click.option("--packed", is_flag=True, help="Write a packed set to train on, as pack would make it of the pictures.")
+@click.option("--depth-cell", type=int, default=0, help="With --packed: keep depth, too, at cells of so many pixels.")
 @click.option(
     "--benchmark", type=click.Choice(["rooms-v1"]), help="Make this benchmark; the options above are its own."
 )
@@ -334,6 +339,7 @@ def synthesize(
     pictures,
     benchmark,
     packed,
+    depth_cell,
     device,
     workers,
     overwrite,
@@ -344,11 +350,13 @@ def synthesize(
     once. Interrupted, the same command goes on where it stopped.
     """
     from rayzer.data.synthetic.rooms import DEVICES
+    from rayzer.data.synthetic.writing import RoomsRequest
+    from rayzer.data.synthetic.writing import synthesize as write_rooms
     from rayzer.devices import choose_device
 
     device = str(choose_device(device, DEVICES))
     if benchmark:
-        for option in ("scenes", "pairs", "views", "image_size", "span", "seed", "quality", "pictures", "packed"):
+        for option in _ROOM_OPTIONS:
             if context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
                 text = option.replace("_", "-")
                 raise InputError(f"--{text}: {benchmark} is what it is; leave this option or --benchmark out")
@@ -357,10 +365,7 @@ def synthesize(
         generate(destination, device, workers, overwrite)
         print(f"Wrote {destination}: {benchmark}, as published")
         return
-    from rayzer.data.synthetic.writing import RoomsRequest
-    from rayzer.data.synthetic.writing import synthesize as write_rooms
-
-    request = RoomsRequest(seed, scenes, views, image_size, span, quality, pictures, pairs, packed)
+    request = RoomsRequest(seed, scenes, views, image_size, span, quality, pictures, pairs, packed, depth_cell)
     left_out = write_rooms(destination, request, device, workers, overwrite)
     _complain("left out", left_out)
     print(f"Wrote {destination}: {counted(len(request.keys()) - len(left_out), 'room')} of {counted(views, 'picture')}")

@@ -88,7 +88,7 @@ def anyview_dl3dv() -> Config:
 
 
 def anyview_rooms() -> Config:
-    """AnyViewRayZer of 16.3 M parameters on procedural rooms at 128x128 pixels, cameras anchored to true ones.
+    """AnyViewRayZer of 16.3 M parameters on procedural rooms at 128x128 pixels, anchored to true cameras and points.
 
     For weights that come with the package; one GPU.
     """
@@ -102,6 +102,7 @@ def anyview_rooms() -> Config:
         camera_layers=6,
         scene_layers=6,
         renderer_layers=6,
+        patch_points=True,
     )
     training = TrainingConfig(
         steps=20_000,
@@ -111,12 +112,18 @@ def anyview_rooms() -> Config:
         checkpoint_every=1000,
         ema_decay=0.9995,
         recompute="none",
-        data=DataConfig(rooms=1.0, symmetries=True, workers=14),
+        data=DataConfig(rooms=1.0, workers=14),
         views=ViewConfig((12, 24), (12, 47), 4000),
         loss=LossConfig(perceptual=0.0, structural=0.05),
         optimizer=_anyview_optimizer(),
         cameras=CameraConfig(
-            anchor=1.0, true_until=12_000, any_canonical_after=5000, colour=1.0, blurred=0.3, patch_drop=0.25
+            anchor=1.0,
+            points=1.0,
+            true_until=12_000,
+            any_canonical_after=5000,
+            colour=1.0,
+            blurred=0.15,
+            patch_drop=0.1,
         ),
         validation=ValidationConfig(every=1000, samples=64),
     )

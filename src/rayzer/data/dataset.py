@@ -72,6 +72,8 @@ class Sample:
         split: context and target as positions among the `v` views, batch size 1.
         scene: the scene's name.
         cameras: float32 [v] of the images, if they were asked for.
+        depth_m: float32 [v, rows, columns] along the optical axis, at the centres of equal cells of the images, in the
+            unit of the cameras; NaN where unknown. None if it was not asked for, or is unknown.
         problems: what was wrong with this scene, or with those that it replaces.
         replaces: whether it stands in for a sample that could not be made.
     """
@@ -81,6 +83,7 @@ class Sample:
     split: ViewSplit
     scene: str
     cameras: Cameras | None = None
+    depth_m: Tensor | None = None
     problems: tuple[Problem, ...] = ()
     replaces: bool = False
 
@@ -136,6 +139,7 @@ class SceneSamples:
         fit: `(width_px, height_px) -> ImageFit`; all pictures must come out in one size.
         cameras: whether samples have cameras, and which.
         allow_outside: as in `ReadOptions`.
+        depth: whether samples have depth, where scenes do; with stored cameras, whose unit it has.
     """
 
     def __init__(
@@ -145,10 +149,12 @@ class SceneSamples:
         fit: Callable[[int, int], ImageFit],
         cameras: CameraUse = "none",
         allow_outside: bool = False,
+        depth: bool = False,
     ):
+        assert cameras == "stored" or not depth
         if not scenes:
             raise InputError("there are no scenes to train on; write one path a line into the scene list")
-        self.scenes, self.views, self.fit, self.cameras = scenes, views, fit, cameras
+        self.scenes, self.views, self.fit, self.cameras, self.depth = scenes, views, fit, cameras, depth
         self.options = ReadOptions(allow_outside=allow_outside, cameras=cameras != "none")
         self._recent: OrderedDict[SceneRef, tuple[Scene, tuple[Problem, ...]]] = OrderedDict()
 
@@ -201,7 +207,8 @@ class SceneSamples:
         frames = [scene.frames[number] for number in numbers.tolist()]
         pixels, fits = decode_frames(frames, self.fit)
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-        return Sample(images, numbers, split, scene.name, self._cameras(ref, frames, fits), problems)
+        depth_m = _depth(ref, frames) if self.depth else None
+        return Sample(images, numbers, split, scene.name, self._cameras(ref, frames, fits), depth_m, problems)
 
     def _cameras(self, ref: SceneRef, frames: Sequence[Frame], fits: Sequence[ImageFit]) -> Cameras | None:
         if self.cameras == "none":
@@ -217,6 +224,16 @@ class SceneSamples:
             return Cameras(normalize_poses(cameras.world_from_camera), cameras.intrinsics)
         except ValueError as error:
             raise InputError(f"{ref}: {error}; take the scene off the list") from None
+
+
+def _depth(ref: SceneRef, frames: Sequence[Frame]) -> Tensor | None:
+    """[v, rows, columns], if all frames have it: it belongs to pictures that are packed, which no fit changes."""
+    found = [frame.depth_m for frame in frames if frame.depth_m is not None]
+    if len(found) < len(frames):
+        return None
+    if len({depth.shape for depth in found}) > 1:
+        raise InputError(f"{ref}: depth in grids of different sizes; pack the scene again")
+    return torch.from_numpy(np.stack(found).astype(np.float32))
 
 
 def scene_at(seed: int, number: int, scenes: int, attempt: int = 0) -> int:

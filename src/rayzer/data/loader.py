@@ -29,6 +29,7 @@ class Batch:
         split: context and target as positions among the `v` views.
         scenes: b names.
         cameras: float32 [b, v], if any of the samples has them; not a number for samples that have none.
+        depth_m: float32 [b, v, rows, columns], likewise; see `Sample`.
         problems: what was wrong with the data of these samples.
         replaced: how many of them stand in for samples that could not be made.
     """
@@ -38,6 +39,7 @@ class Batch:
     split: ViewSplit
     scenes: tuple[str, ...]
     cameras: Cameras | None = None
+    depth_m: Tensor | None = None
     problems: tuple[Problem, ...] = ()
     replaced: int = 0
 
@@ -52,7 +54,9 @@ class Batch:
         """Apply one function to all tensors (pin, move)."""
         split = ViewSplit(function(self.split.context), function(self.split.target))
         cameras = None if self.cameras is None else self.cameras.map(function)
-        return replace(self, images=function(self.images), frames=function(self.frames), split=split, cameras=cameras)
+        depth_m = None if self.depth_m is None else function(self.depth_m)
+        images, frames = function(self.images), function(self.frames)
+        return replace(self, images=images, frames=frames, split=split, cameras=cameras, depth_m=depth_m)
 
 
 def to_device(batch: Batch, device: torch.device | str) -> Batch:
@@ -74,12 +78,17 @@ def collate(samples: Sequence[Sample | InputError]) -> Batch | InputError:
     if len(shapes) > 1:
         of_each = ", ".join(f"{height}x{width} ({scene})" for (height, width), scene in shapes.items())
         return InputError(f"pictures of different shapes do not fit into one batch: {of_each}; crop them to squares")
+    grids = {tuple(sample.depth_m.shape[-2:]): sample.scene for sample in made if sample.depth_m is not None}
+    if len(grids) > 1:
+        of_each = ", ".join(f"{rows}x{columns} ({scene})" for (rows, columns), scene in grids.items())
+        return InputError(f"depth at different numbers of cells does not fit into one batch: {of_each}")
     return Batch(
         _stacked([sample.images for sample in made]),
         torch.stack([sample.frames for sample in made]),
         ViewSplit(*(torch.cat([getattr(s.split, part) for s in made]) for part in ("context", "target"))),
         tuple(sample.scene for sample in made),
         _cameras(made),
+        _depth(made),
         tuple(problem for sample in made for problem in sample.problems),
         sum(sample.replaces for sample in made),
     )
@@ -93,6 +102,15 @@ def _cameras(samples: Sequence[Sample]) -> Cameras | None:
     none = known.map(lambda value: torch.full_like(value, torch.nan))
     parts = [none if sample.cameras is None else sample.cameras for sample in samples]
     return Cameras.cat([part.map(lambda value: value[None]) for part in parts])
+
+
+def _depth(samples: Sequence[Sample]) -> Tensor | None:
+    """[b, v, rows, columns], if there is any."""
+    known = next((sample.depth_m for sample in samples if sample.depth_m is not None), None)
+    if known is None:
+        return None
+    none = torch.full_like(known, torch.nan)
+    return torch.stack([none if sample.depth_m is None else sample.depth_m for sample in samples])
 
 
 def _stacked(images: Sequence[Tensor]) -> Tensor:

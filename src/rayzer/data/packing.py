@@ -255,12 +255,21 @@ def _content(scene: Scene, preprocessing: Preprocessing, rows: np.ndarray) -> Pa
         "world_from_camera": _stacked([frame.world_from_camera for frame in kept], (4, 4)),
         "fxfycxcy_px": _stacked([_fitted_intrinsics(frame, preprocessing) for frame in kept], (4,)),
         "distortion": np.array([[*frame.distortion, *[0.0] * longest][:longest] for frame in kept]),
+        "depth_m": _depth(scene, kept),
     }
     records = tuple(
         FrameRecord(frame.name, _inner_name(frame, scene), frame.time_s, *_size(frame)) for frame in scene.frames
     )
     known = {name: tensor for name, tensor in cameras.items() if tensor is not None and tensor.size}
     return PackedScene(scene.name, preprocessing, records, rows, known)
+
+
+def _depth(scene: Scene, frames: Sequence[Frame]) -> np.ndarray | None:
+    """Of pictures that are as large as the packed ones, as all are whose depth is known: float [n, rows, columns]."""
+    grids = {frame.depth_m.shape for frame in frames if frame.depth_m is not None}
+    if len(grids) > 1:
+        raise InputError(f"{scene.source}: depth in grids of different sizes, {grids}; leave it out")
+    return _stacked([frame.depth_m for frame in frames], grids.pop()) if grids else None
 
 
 def _fitted_intrinsics(frame: Frame, preprocessing: Preprocessing) -> np.ndarray | None:

@@ -14,7 +14,7 @@ import torch
 from rayzer.data.dataset import ATTEMPTS, CameraUse, Draw, Sample, scene_at
 from rayzer.data.randomness import random_stream
 from rayzer.data.synthetic.camera_paths import NoClearPath
-from rayzer.data.synthetic.rooms import ComposedRoom, Quality, compose, draw_patterns, render_images
+from rayzer.data.synthetic.rooms import ComposedRoom, Quality, compose, draw_patterns, render_depth, render_images
 from rayzer.data.synthetic.writing import MAX_SEED, with_views
 from rayzer.data.view_sampling import ViewSampler, in_frame_order
 from rayzer.data.views import to_uint8
@@ -44,6 +44,7 @@ class RoomSamples:
         rooms: how many different rooms there are, each once an epoch: a few, to see whether a model can learn them by
             heart. They are the same for all seeds of a run. None for a new room in every sample.
         seeds: of all these rooms; those for validation are never trained on.
+        depth_cell: also give the depth at the centres of cells of so many pixels; 0 for no depth.
 
     Raises:
         InputError: naming the argument, if a number is out of range.
@@ -58,6 +59,7 @@ class RoomSamples:
         span: tuple[float, float] = SPAN,
         rooms: int | None = None,
         seeds: range = TRAINING_SEEDS,
+        depth_cell: int = 0,
     ):
         if not 8 <= image_size <= 4096:
             raise InputError(f"rooms: image_size = {image_size}: expected 8 to 4096")
@@ -65,7 +67,8 @@ class RoomSamples:
             raise InputError(f"rooms: span = {list(span)}: must be [shortest, longest], both in 0 to 4")
         if rooms is not None and not 1 <= rooms <= MOST_ROOMS:
             raise InputError(f"rooms: rooms = {rooms}: expected 1 to {MOST_ROOMS:,}, or none for no limit")
-        self.views, self.image_size, self.cameras = views, image_size, cameras
+        assert depth_cell == 0 or image_size % depth_cell == 0
+        self.views, self.image_size, self.cameras, self.depth_cell = views, image_size, cameras, depth_cell
         self.quality: Quality = quality
         self.span, self.rooms, self.seeds = (float(span[0]), float(span[1])), rooms, seeds
         self.frames = 1 + max(views.config.start_distance[1], views.config.end_distance[1])
@@ -101,7 +104,8 @@ class RoomSamples:
         seen = with_views(room, frames.tolist())
         images = to_uint8(render_images([seen], self.image_size, self.quality)[0])
         images = images.contiguous(memory_format=torch.channels_last)
-        return Sample(images, frames, split, f"room {seed}", self._cameras(seen.cameras))
+        depth_m = render_depth([seen], self.image_size // self.depth_cell)[0] if self.depth_cell else None
+        return Sample(images, frames, split, f"room {seed}", self._cameras(seen.cameras), depth_m)
 
     def _cameras(self, exact: Cameras) -> Cameras | None:
         if self.cameras == "none":

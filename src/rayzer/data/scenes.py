@@ -34,6 +34,8 @@ class Frame:
         distortion: OpenCV coefficients `k1, k2, p1, p2, ...`; empty if there is none or it is unknown.
         world_from_camera: float64 [4, 4], OpenCV axes, or None if unknown.
         time_s: time in seconds since the start of the video, or None.
+        depth_m: float [rows, columns], distance along the optical axis of what the centres of equal cells of the
+            picture show, in the unit of the pose; NaN where unknown. None if unknown everywhere.
         as_stored: whether the picture file is taken as it is stored, even if EXIF asks to turn it: that is the
             picture which cameras in scene files are for.
     """
@@ -46,6 +48,7 @@ class Frame:
     distortion: tuple[float, ...] = ()
     world_from_camera: np.ndarray | None = None
     time_s: float | None = None
+    depth_m: np.ndarray | None = None
     as_stored: bool = False
 
 

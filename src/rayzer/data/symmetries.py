@@ -44,10 +44,10 @@ def moved(sample: Sample, mirrored: bool, quarters: int) -> Sample:
     Odd quarters swap height and width. The world is mirrored along its x axis and turned about its z axis, as if it
     were a camera's frame, so that cameras relative to each other are those of the new pictures.
     """
-    images = sample.images.flip(-1) if mirrored else sample.images
-    images = torch.rot90(images, quarters, (-2, -1)).contiguous(memory_format=torch.channels_last)
+    images = _moved(sample.images, mirrored, quarters).contiguous(memory_format=torch.channels_last)
+    depth_m = None if sample.depth_m is None else _moved(sample.depth_m, mirrored, quarters).contiguous()
     if sample.cameras is None:
-        return replace(sample, images=images)
+        return replace(sample, images=images, depth_m=depth_m)
     cameras = sample.cameras
     if mirrored:
         fx, fy, cx, cy = cameras.intrinsics.unbind(-1)
@@ -55,7 +55,12 @@ def moved(sample: Sample, mirrored: bool, quarters: int) -> Sample:
     for _ in range(quarters):
         fx, fy, cx, cy = cameras.intrinsics.unbind(-1)
         cameras = _in_axes(cameras, _QUARTER, (fy, fx, cy, 1 - cx))
-    return replace(sample, images=images, cameras=cameras)
+    return replace(sample, images=images, cameras=cameras, depth_m=depth_m)
+
+
+def _moved(pictures: Tensor, mirrored: bool, quarters: int) -> Tensor:
+    """[..., h, w]."""
+    return torch.rot90(pictures.flip(-1) if mirrored else pictures, quarters, (-2, -1))
 
 
 def _in_axes(cameras: Cameras, old_from_new: tuple[tuple[float, ...], ...], intrinsics: tuple[Tensor, ...]) -> Cameras:

@@ -41,7 +41,7 @@ def undistorted(frame: Frame) -> Frame:
     if not _is_seen(lens, pinhole):
         raise InputError(f"{frame.name}: no pinhole fits its distortion {lens.distortion}; leave the frame out")
     image = None if frame.image is None else UndistortedImage(frame, lens, pinhole)
-    return replace(frame, image=image, fxfycxcy_px=pinhole, distortion=())
+    return replace(frame, image=image, fxfycxcy_px=pinhole, distortion=(), depth_m=None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from rayzer.geometry import trajectories
 from rayzer.geometry.alignment import Similarity, align_cameras, align_points, relative_pose_errors
 from rayzer.geometry.cameras import Cameras, invert_rigid, normalize_poses, rigid
-from rayzer.geometry.rays import pixel_rays, plucker_map, project
+from rayzer.geometry.rays import pixel_rays, plucker_map, project, unproject
 
 __all__ = [
     "Cameras",
@@ -18,4 +18,5 @@ __all__ = [
     "relative_pose_errors",
     "rigid",
     "trajectories",
+    "unproject",
 ]

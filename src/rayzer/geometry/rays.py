@@ -39,6 +39,21 @@ def pixel_rays(cameras: Cameras, height: int, width: int) -> tuple[Tensor, Tenso
 
 
 @outside_autocast
+def unproject(cameras: Cameras, depth: Tensor) -> Tensor:
+    """The points [..., h, w, 3] in the world that all pixel centres of pictures by cameras [...] show.
+
+    Args:
+        depth: [..., h, w] along the optical axes, in the unit of the poses.
+    """
+    height, width = depth.shape[-2:]
+    focal, center = cameras.intrinsics[..., None, None, :].split(2, -1)
+    slopes = (pixel_centers(height, width, cameras.intrinsics) - center) / focal
+    points = torch.cat([slopes, torch.ones_like(slopes[..., :1])], -1) * depth[..., None]
+    turned = torch.einsum("...ij,...hwj->...hwi", cameras.rotations, points)
+    return turned + cameras.centers[..., None, None, :]
+
+
+@outside_autocast
 def plucker_map(cameras: Cameras, height: int, width: int) -> Tensor:
     """Pluecker coordinates `[origin x direction, direction]` of every pixel's ray, [..., 6, h, w].
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rayzer.errors import InputError
 from rayzer.geometry.cameras import Cameras
+from rayzer.geometry.precision import outside_autocast
 from rayzer.model.attention import KeyValue
 from rayzer.model.camera_estimator import CameraHead, CanonicalView, RotationCode, canonical_index
 from rayzer.model.checks import (
@@ -56,6 +57,8 @@ class AnyViewConfig:
             any, say that the order is not known, for which it is trained, too.
         canonical: the view that defines the world frame.
         rotation: what the pose head predicts.
+        patch_points: the camera estimator also tells the point that the centre of every patch shows. Nothing reads
+            them: being asked for them teaches it cameras (`training.cameras.points`).
     """
 
     image_height: int = 256
@@ -72,6 +75,7 @@ class AnyViewConfig:
     order_code: OrderCode = "none"
     canonical: CanonicalView = "middle"
     rotation: RotationCode = "6d"
+    patch_points: bool = False
 
     def __post_init__(self) -> None:
         check_config(self)
@@ -96,18 +100,27 @@ class ViewCameraEstimator(nn.Module):
         self.transformer = ViewTransformer(config.camera_layers, d, config.head_width)
         self.norm = nn.LayerNorm(d, eps=1e-5, bias=False)
         self.head = CameraHead(d, config.canonical, config.rotation, FOCAL_RANGE)
+        self.point_head = PointHead(d) if config.patch_points else None
 
-    def forward(self, images: Tensor, positions: Tensor | None, canonical: int) -> Cameras:
-        """Images [b, v, 3, h, w] in [0, 1] -> cameras [b, v] in the frame of the canonical view."""
-        cameras = self.head(self.tokens(images, positions, canonical), canonical)
+    def forward(self, images: Tensor, positions: Tensor | None, canonical: int) -> tuple[Cameras, Tensor | None]:
+        """Images [b, v, 3, h, w] in [0, 1] -> cameras [b, v] in the frame of the canonical view, and its points."""
+        tokens = self._all_tokens(images, positions, canonical)
+        cameras = self.head(self.norm(tokens[:, :, 0]), canonical)
         height, width = images.shape[-2:]
         short = min(height, width)
         fx, fy, *center = cameras.intrinsics.unbind(-1)  # so far of the short side
         intrinsics = torch.stack([fx * (short / width), fy * (short / height), *center], -1)
-        return Cameras(cameras.world_from_camera, intrinsics)
+        cameras = Cameras(cameras.world_from_camera, intrinsics)
+        if self.point_head is None:
+            return cameras, None
+        return cameras, self.point_head(tokens[:, :, 1:]).unflatten(2, (height // self.config.patch_size, -1))
 
     def tokens(self, images: Tensor, positions: Tensor | None, canonical: int) -> Tensor:
         """Images [b, v, 3, h, w] in [0, 1] -> camera tokens [b, v, d]."""
+        return self.norm(self._all_tokens(images, positions, canonical)[:, :, 0])
+
+    def _all_tokens(self, images: Tensor, positions: Tensor | None, canonical: int) -> Tensor:
+        """[b, v, 1 + n, d]: of every view the camera token, and those of its patches."""
         b, v, _, height, width = images.shape
         patch, head_width = self.config.patch_size, self.config.head_width
         is_canonical = (torch.arange(v, device=images.device) == canonical)[:, None]
@@ -117,7 +130,7 @@ class ViewCameraEstimator(nn.Module):
         if self.order_mlp is not None and positions is not None:
             tokens = tokens + self.order_mlp(self._order(positions, canonical))[:, :, None].to(tokens.dtype)
         place = place_code(height // patch, width // patch, head_width, images.device, extra=1)
-        return self.norm(self.transformer(tokens, place, place)[:, :, 0])
+        return self.transformer(tokens, place, place)
 
     def _order(self, positions: Tensor, canonical: int) -> Tensor:
         """Code [b or 1, v, d] of the positions [b or 1, v]."""
@@ -126,6 +139,20 @@ class ViewCameraEstimator(nn.Module):
             longest = (x.amax(1, keepdim=True) - x.amin(1, keepdim=True)).clamp(min=1)
             x = (x - x[:, canonical : canonical + 1]) * (_LONGEST / longest)
         return position_code(x, self.config.width)
+
+
+class PointHead(nn.Module):
+    """Tokens of patches [..., d] -> the points [..., 3] that their centres show, in float32 outside autocast."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=1e-5, bias=False)
+        self.point = nn.Linear(width, 3)
+
+    @outside_autocast
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Points of tokens."""
+        return self.point(self.norm(tokens.float()))
 
 
 class ViewSceneEncoder(nn.Module):
@@ -199,15 +226,16 @@ class AnyViewRayZer(UnposedModel):
         Raises:
             InputError: if images or given cameras do not have that form, or there is no such canonical view.
         """
-        cameras = self._cameras(images if shown is None else shown, positions, canonical)
+        seen = images if shown is None else shown
+        cameras, points = self.camera_estimator(seen, *self._checked(seen, positions, canonical))
         if split is None:
-            return Prediction(images[:, :0], cameras)
+            return Prediction(images[:, :0], cameras, points)
         used = cameras
         if given is not None:
             check_cameras(given, images)
             used = _where_known(given, cameras)
         scene = self.reconstruct(split.context_of(images), split.context_of(used))
-        return Prediction(self.render(scene, split.target_of(used)), cameras)
+        return Prediction(self.render(scene, split.target_of(used)), cameras, points)
 
     def positions_of(self, frames: Tensor) -> Tensor | None:
         """Positions [b, v] for the code of relative order: the frames [b, v] themselves; None for other codes."""
@@ -219,7 +247,7 @@ class AnyViewRayZer(UnposedModel):
         Args:
             positions: [b, v] index of each view in its sequence, for order codes; if None, 0 to v - 1 or not known.
         """
-        return self._cameras(images, positions, None)
+        return self.camera_estimator(images, *self._checked(images, positions, None))[0]
 
     def camera_tokens(self, images: Tensor, positions: Tensor | None = None) -> Tensor:
         """Camera tokens [b, v, d] of images [b, v, 3, h, w] in [0, 1]: all that the camera head reads of the pictures.
@@ -289,9 +317,6 @@ class AnyViewRayZer(UnposedModel):
         if not self.config.relative_cameras:
             return within, within
         return within, camera_code(rows, columns, self.config.head_width, cameras)
-
-    def _cameras(self, images: Tensor, positions: Tensor | None, canonical: int | None) -> Cameras:
-        return self.camera_estimator(images, *self._checked(images, positions, canonical))
 
     def _checked(self, images: Tensor, positions: Tensor | None, canonical: int | None) -> tuple[Tensor | None, int]:
         check_images(images, self.config.patch_size)

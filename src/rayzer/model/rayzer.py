@@ -72,10 +72,13 @@ class Prediction:
     Attributes:
         images: [b, t, 3, h, w] rendered target views in [0, 1].
         cameras: [b, v] cameras of all views.
+        points: [b, v, rows, columns, 3] what the centres of all patches show, in the frame of the canonical view, at a
+            scale of their own; only of models that are asked for them (`AnyViewConfig.patch_points`).
     """
 
     images: Tensor
     cameras: Cameras
+    points: Tensor | None = None
 
 
 class RayZer(UnposedModel):

@@ -39,6 +39,7 @@ KINDS: dict[str, tuple[type, type]] = {
 CONFIG, WEIGHTS, CHECKSUMS = "config.json", "model.safetensors", "SHA256SUMS"
 AVERAGE = "ema.safetensors"  # in the checkpoints of a training run
 FORMAT_VERSION = 1
+_FOR_TRAINING_ONLY = "camera_estimator.point_head."
 FREE_KEYS = {
     "image_height",
     "image_width",
@@ -46,6 +47,7 @@ FREE_KEYS = {
     "target_views",
     "block_init",
     "renderer",
+    "patch_points",
 }  # weights fit all the same
 
 log = logging.getLogger("rayzer")
@@ -122,7 +124,11 @@ def initialise(model: Model, source: str | Path) -> None:
     other = [f"model.{key}" for key in keys if key not in free]
     if other:
         raise InputError(f"{source}: its weights are of another model: {', '.join(other)} differs")
-    model.load_state_dict(loaded.state_dict())
+    own, weights = model.state_dict(), loaded.state_dict()
+    weights = {key: value for key, value in weights.items() if key in own or not key.startswith(_FOR_TRAINING_ONLY)}
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    assert not unexpected
+    assert all(key.startswith(_FOR_TRAINING_ONLY) for key in missing)
 
 
 def _one_code(config: ModelConfig) -> bool:

@@ -47,6 +47,11 @@ def training_samples(model: ModelConfig, config: TrainingConfig, steps: range) -
             "anchored: true in training.data.mix, add rooms (training.data.rooms), or set it to 0"
         )
     parts = [(_source(source, model, config, views, steps), source.weight) for source in sources]
+    if config.cameras.points > 0 and not any(_has_depth(part) for part, _ in parts):
+        raise InputError(
+            "training.cameras.points: no anchored source has depth; make rooms with `rayzer data synthesize --packed "
+            f"--depth-cell {model.patch_size}`, add procedural ones (training.data.rooms), or set it to 0"
+        )
     source: Sampled = parts[0][0] if len(parts) == 1 else Mixture(parts)
     if config.data.symmetries:
         source = SymmetricSamples(source, halves_only=camera_use(model) == "normalized")
@@ -74,15 +79,29 @@ def _source(
     """Samples of one source; some of its scenes are looked at."""
     is_read = source.anchored and config.cameras.anchor > 0 and camera_use(model) == "none"
     cameras = "stored" if is_read else camera_use(model)
+    depth = is_read and config.cameras.points > 0
     if not source.scenes:
-        return room_samples(model, views, cameras, TRAINING_SEEDS)
-    scenes = scene_samples(model, config.data, source.scenes, source.format, views, cameras)
+        return room_samples(model, views, cameras, TRAINING_SEEDS, depth)
+    scenes = scene_samples(model, config.data, source.scenes, source.format, views, cameras, depth)
     check_scenes(scenes, steps, config.data.allowed_bad_share)
     return scenes
 
 
+def _has_depth(source: Sampled) -> bool:
+    """Whether samples have it, judged by the first scene."""
+    if isinstance(source, SceneSamples):
+        return source.depth and any(frame.depth_m is not None for frame in source.read(source.scenes[0])[0].frames)
+    return isinstance(source, RoomSamples) and source.depth_cell > 0
+
+
 def scene_samples(
-    model: ModelConfig, config: DataConfig, path: str, format: str, views: ViewSampler, cameras: CameraUse
+    model: ModelConfig,
+    config: DataConfig,
+    path: str,
+    format: str,
+    views: ViewSampler,
+    cameras: CameraUse,
+    depth: bool = False,
 ) -> SceneSamples:
     """Samples of the scenes at a path, in a format (empty to recognise it).
 
@@ -91,11 +110,13 @@ def scene_samples(
     """
     fit = Preprocessing(min(model.image_height, model.image_width), model.patch_size, config.square_crop).fit
     refs = search_scenes(Path(path).expanduser(), format)
-    return SceneSamples(refs, views, fit, cameras, config.allow_outside)
+    return SceneSamples(refs, views, fit, cameras, config.allow_outside, depth)
 
 
-def room_samples(model: ModelConfig, views: ViewSampler, cameras: CameraUse, seeds: range) -> RoomSamples:
-    """Samples of the procedural rooms of these seeds.
+def room_samples(
+    model: ModelConfig, views: ViewSampler, cameras: CameraUse, seeds: range, depth: bool = False
+) -> RoomSamples:
+    """Samples of the procedural rooms of these seeds; with depth at the centres of the model's patches.
 
     Raises:
         InputError: if the model's pictures are not square.
@@ -104,7 +125,8 @@ def room_samples(model: ModelConfig, views: ViewSampler, cameras: CameraUse, see
         raise InputError(
             f"training.data.rooms: rooms are square, the model's pictures are {model.image_width}x{model.image_height}"
         )
-    return RoomSamples(views, model.image_height, cameras, seeds=seeds)
+    depth_cell = model.patch_size if depth else 0
+    return RoomSamples(views, model.image_height, cameras, seeds=seeds, depth_cell=depth_cell)
 
 
 def camera_use(model: ModelConfig) -> CameraUse:

@@ -132,6 +132,9 @@ class CameraConfig:
         anchor: weight of the difference between predicted and true cameras, on samples of sources that are `anchored`;
             0 to learn from pictures alone. Where all terms of the loss are 0, the camera estimator is trained alone,
             which takes a third of the time: a good start (`init_from`) for a run that renders.
+        points: weight of the difference between predicted points and true ones, of patches of anchored samples whose
+            depth is known: procedural rooms, or packed ones with depth. For models with `model.patch_points`; it
+            makes cameras emerge sooner and generalise better (docs/log.md).
         true_until: up to this step pictures of samples with known cameras are rendered with those in place of the
             predicted ones, so that scene encoder and renderer learn before cameras have emerged. Meanwhile the
             estimator learns of these samples from the anchor alone, and their `psnr` is that of true cameras.
@@ -145,6 +148,7 @@ class CameraConfig:
     """
 
     anchor: float = 0.0
+    points: float = 0.0
     true_until: int = 0
     any_canonical_after: int | None = None
     drop_order: float = 0.5
@@ -153,9 +157,14 @@ class CameraConfig:
     patch_drop: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("anchor", "colour"):
+        for name in ("anchor", "points", "colour"):
             value = getattr(self, name)
             _require(f"cameras.{name}", value, 0 <= value < math.inf, "a finite number of at least 0")
+        if self.points and not self.anchor:
+            raise InputError(
+                f"training.cameras.points = {self.points:g}: true points come with true cameras; set "
+                "training.cameras.anchor, too, or this to 0"
+            )
         _require("cameras.true_until", self.true_until, self.true_until >= 0, "at least 0")
         if self.true_until and not self.anchor:
             raise InputError(

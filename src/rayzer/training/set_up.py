@@ -19,7 +19,7 @@ from rayzer.data.view_sampling import ViewConfig
 from rayzer.devices import device_name
 from rayzer.errors import InputError
 from rayzer.model.acceleration import compile_blocks, set_recomputation
-from rayzer.model.anyview import AnyViewRayZer
+from rayzer.model.anyview import AnyViewConfig, AnyViewRayZer
 from rayzer.model.lvsm import LVSMConfig
 from rayzer.model.rayzer import RayZerConfig
 from rayzer.model.weights import Model, build_model, initialise, kind_of
@@ -224,6 +224,9 @@ def check_camera_training(config: RunConfig) -> None:
     if ignored:
         name, kind = ignored[0], kind_of(config.model)
         raise InputError(f"training.cameras.{name} = {own[name]}: a model of kind {kind} takes no notice of it")
+    points = config.training.cameras.points
+    if points and isinstance(config.model, AnyViewConfig) and not config.model.patch_points:
+        raise InputError(f"training.cameras.points = {points:g}: the model tells none; set model.patch_points=true")
 
 
 def _refuse_other_networks(loss: TrainingLoss, newest: Path) -> None:

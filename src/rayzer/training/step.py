@@ -20,7 +20,7 @@ from rayzer.model.rayzer import Prediction
 from rayzer.model.unposed import UnposedModel
 from rayzer.model.weights import Model
 from rayzer.training.camera_pictures import camera_statistics
-from rayzer.training.camera_training import camera_anchor, estimator_arguments
+from rayzer.training.camera_training import camera_anchor, estimator_arguments, point_anchor
 from rayzer.training.distributed import World, gradient_sync, reshard
 from rayzer.training.loss import TrainingLoss
 from rayzer.training.optim import clip_gradients, is_skipped, learning_rate, update_average
@@ -186,6 +186,11 @@ def _losses(trainer: Trainer, batch: Batch, step: int) -> tuple[Tensor, dict[str
         canonical = more.get("canonical", canonical_index(batch.images.shape[1], model.canonical))
         anchor = _anchor(prediction.cameras, batch, canonical)
         loss, values["anchor"] = loss + config.cameras.anchor * anchor, anchor.detach()
+    if isinstance(model, AnyViewRayZer) and prediction.points is not None:  # with weight 0, too: all need a gradient
+        canonical = more.get("canonical", canonical_index(batch.images.shape[1], model.canonical))
+        points = _points(prediction.points, batch, canonical)
+        loss = loss + config.cameras.points * points
+        values |= {"points": points.detach()} if config.cameras.points else {}
     if config.loss.is_of_pictures:
         values["psnr"] = psnr(prediction.images, target)
     return loss, values | (camera_statistics(prediction.cameras.detach()) if model.estimates_cameras else {})
@@ -196,6 +201,13 @@ def _anchor(predicted: Cameras, batch: Batch, canonical: int) -> Tensor:
     if batch.cameras is None:
         return 0 * (predicted.world_from_camera.sum() + predicted.intrinsics.sum())
     return camera_anchor(predicted, batch.cameras, canonical)
+
+
+def _points(predicted: Tensor, batch: Batch, canonical: int) -> Tensor:
+    """As `_anchor`."""
+    if batch.cameras is None or batch.depth_m is None:
+        return 0 * predicted.sum()
+    return point_anchor(predicted, batch.cameras, batch.depth_m, canonical)
 
 
 def _agree(

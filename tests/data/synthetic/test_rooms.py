@@ -14,6 +14,7 @@ from rayzer.data.synthetic.rooms import (
     RoomViews,
     compose,
     compose_pair,
+    render_depth,
     render_room,
     render_rooms,
 )
@@ -227,3 +228,9 @@ def test_edges_are_smooth(untextured):
     for quality, gain in gains.items():
         images = render_rooms(composed, 48, quality).images.flatten(0, 1)
         assert (psnr(images, pooled) - psnr(aliased, pooled)).mean() > gain
+
+
+def test_depth_alone_is_that_of_pictures_with_so_many_pixels():
+    composed = [compose(seed, 3) for seed in (1, 2)]
+    for cells in (4, 16):
+        assert torch.equal(render_depth(composed, cells), render_rooms(composed, cells, "fast").depth)

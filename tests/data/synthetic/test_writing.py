@@ -14,7 +14,7 @@ from rayzer.data.images import Preprocessing
 from rayzer.data.sources.packed_file import read_packed_file
 from rayzer.data.synthetic import writing
 from rayzer.data.synthetic.camera_paths import NoClearPath
-from rayzer.data.synthetic.rooms import compose, compose_pair, render_room, render_rooms
+from rayzer.data.synthetic.rooms import compose, compose_pair, render_depth, render_room, render_rooms
 from rayzer.data.synthetic.tiles import PictureSet
 from rayzer.data.synthetic.writing import MAX_SEED, RoomsRequest, synthesize
 from rayzer.data.view_sampling import ViewConfig, ViewSampler
@@ -86,6 +86,38 @@ def test_packed_rooms_are_trained_on(tmp_path, run):
             assert torch.equal(sample.images, to_uint8(truth.images))
             torch.testing.assert_close(sample.cameras.world_from_camera, truth.cameras.world_from_camera)
             torch.testing.assert_close(sample.cameras.intrinsics, truth.cameras.intrinsics)
+
+
+def test_packed_rooms_keep_depth_that_samples_show(tmp_path, run):
+    with_depth = ("--packed", "--depth-cell", 4)
+    assert run("data", "synthesize", tmp_path / "rooms", "--scenes", 2, *SMALL, *with_depth)[0] == 0
+    views = ViewSampler(ViewConfig((2, 2), (2, 2), 0), 2, 1)
+    for depth in (True, False):
+        source = SceneSamples(find_scenes(tmp_path / "rooms"), views, CROP, "stored", depth=depth)
+        for number in range(2):
+            sample = source.sample(Draw(0, 0, number, number, (2, 1)))
+            if not depth:
+                assert sample.depth_m is None
+                continue
+            truth = render_depth([compose(int(sample.scene[-1]), 3)], 4)[0]
+            assert sample.depth_m.dtype == torch.float32
+            assert torch.equal(sample.depth_m, truth.half().float())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--depth-cell", 4), "--depth-cell: only packed sets hold depth; add --packed"),
+        (("--packed", "--depth-cell", 5), "--depth-cell 5: pictures of 16 pixels have no whole number of such cells"),
+        (("--packed", "--depth-cell", -4), "--depth-cell -4: pictures of 16 pixels"),
+        (("--benchmark", "rooms-v1", "--depth-cell", 4), "--depth-cell: rooms-v1 is what it is"),
+    ],
+)
+def test_depth_that_cannot_be_kept(tmp_path, run, words, said):
+    size = () if "--benchmark" in words else SMALL
+    code, _, err = run("data", "synthesize", tmp_path / "rooms", *size, *words)
+    assert code == 2
+    assert said in err
 
 
 def test_rooms_and_packed_rooms_replace_each_other(tmp_path, run):

@@ -5,6 +5,8 @@
     world_from_camera  float64 [n, 4, 4]    OpenCV axes; NaN where unknown, absent if unknown everywhere
     fxfycxcy_px        float64 [n, 4]       in pixels of the fitted picture; likewise
     distortion         float64 [n, k]       OpenCV coefficients; absent if there is none
+    depth_m            float16 [n, r, c]    along the optical axis, at the centres of r x c equal cells of the picture,
+                                            in the unit of the poses; likewise
 
 Metadata: `format`, `version`, and `scene`: JSON with the scene's name, the preprocessing, and of every frame its
 name, time, source file and original size. `images` come last in the file, so that a scene can be read without them.
@@ -19,7 +21,7 @@ import os
 import shutil
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,7 +37,7 @@ SUFFIX = ".safetensors"
 
 _START_BYTES = 4096
 _MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
-_DTYPES = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8"), "U8": np.dtype("u1")}
+_DTYPES = {"F64": np.dtype("<f8"), "F16": np.dtype("<f2"), "I64": np.dtype("<i8"), "U8": np.dtype("u1")}
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
 
 
@@ -106,7 +108,7 @@ class PackedScene:
         preprocessing: how its pictures were fitted.
         frames: one record a frame, also of frames without a picture.
         rows: int64 [frames], -1 where a frame has no picture.
-        cameras: `world_from_camera`, `fxfycxcy_px` and `distortion`, as far as they are known; n rows each.
+        cameras: `world_from_camera`, `fxfycxcy_px`, `distortion` and `depth_m`, as far as they are known; n rows each.
     """
 
     name: str
@@ -130,7 +132,8 @@ def write_packed_file(path: Path, scene: PackedScene, pixels: IO[bytes], shape: 
         pixels: `images`, from the current position on.
         shape: of `images`, [n, h, w, 3].
     """
-    tensors = {"rows": scene.rows.astype("<i8"), **{name: a.astype("<f8") for name, a in scene.cameras.items()}}
+    tensors = {"rows": scene.rows.astype("<i8")}
+    tensors |= {name: a.astype("<f2" if name == "depth_m" else "<f8") for name, a in scene.cameras.items()}
     header: dict[str, Any] = {"__metadata__": _metadata(scene)}
     end = 0
     for name, (dtype, its_shape) in {
@@ -244,8 +247,9 @@ def _check_cameras(
     world_from_camera: np.ndarray | None = None,
     fxfycxcy_px: np.ndarray | None = None,
     distortion: np.ndarray | None = None,
+    depth_m: np.ndarray | None = None,
 ) -> None:
-    """Raise ValueError unless all known poses are rigid, and known intrinsics and distortion finite."""
+    """Raise ValueError unless all known poses are rigid, intrinsics and distortion finite, and depths positive."""
     if world_from_camera is not None:
         poses = _known_rows(world_from_camera, (4, 4))
         if not np.abs(poses).max(initial=0.0) <= MAX_DISTANCE:  # put so that what is not finite fails as well
@@ -263,6 +267,10 @@ def _check_cameras(
             raise ValueError("intrinsics are no camera's")
     if distortion is not None and not (distortion.ndim == 2 and np.isfinite(distortion).all()):
         raise ValueError("distortion is not finite")
+    if depth_m is not None:
+        depths = depth_m[~np.isnan(depth_m)]
+        if depth_m.ndim != 3 or not ((depths > 0) & np.isfinite(depths)).all():
+            raise ValueError("a depth is not in front of its camera")
 
 
 def _known_rows(tensor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -289,6 +297,7 @@ def _frames(
         _known(scene.cameras.get(name) if with_cameras else None, shape[0])
         for name in ("world_from_camera", "fxfycxcy_px", "distortion")
     )
+    depth_m = scene.cameras.get("depth_m") if with_cameras else None
     frames = []
     for record, row in zip(scene.frames, scene.rows.tolist(), strict=True):
         if row < 0:
@@ -298,7 +307,8 @@ def _frames(
         if (fit.width_px, fit.height_px) != (width, height):
             raise ValueError(f"{record.name} is not {width}x{height}")
         image = PackedImage(path, offset + row * height * width * 3, fit)
-        frames.append(_frame(record, image, intrinsics[row], distortion[row], poses[row]))
+        frame = _frame(record, image, intrinsics[row], distortion[row], poses[row])
+        frames.append(frame if depth_m is None else replace(frame, depth_m=depth_m[row]))
     return tuple(frames)
 
 

@@ -183,6 +183,22 @@ def render_images(
     return images
 
 
+@on_one_thread()
+@torch.no_grad()
+@outside_autocast
+def render_depth(rooms: Sequence[ComposedRoom], cells: int, device: str | torch.device = "cpu") -> Tensor:
+    """Depth alone, [b, v, cells, cells]: along the optical axis, in metres, of what the centres of cells see.
+
+    Cells are equal squares of the pictures: with as many as pixels this is the depth of `render_rooms`.
+    """
+    cameras = _stacked([room.cameras for room in rooms]).to(device, torch.float32)
+    depth = torch.empty(*cameras.shape, cells, cells, device=device)
+    pictures = None
+    for some, now, batch in _batches(rooms, cameras, cells**2, pictures, None):
+        depth[some, now] = _depth(batch, cameras[some, now], cells)
+    return depth
+
+
 def _batches(
     rooms: Sequence[ComposedRoom],
     cameras: Cameras,

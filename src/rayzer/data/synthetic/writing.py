@@ -27,7 +27,7 @@ from rayzer.data.sources.source import SceneRef
 from rayzer.data.strict_json import load_json
 from rayzer.data.synthetic.camera_paths import NoClearPath
 from rayzer.data.synthetic.room_jobs import run_rooms
-from rayzer.data.synthetic.rooms import ComposedRoom, Quality, compose, compose_pair, render_images
+from rayzer.data.synthetic.rooms import ComposedRoom, Quality, compose, compose_pair, render_depth, render_images
 from rayzer.data.synthetic.tiles import PictureSet
 from rayzer.data.views import evenly_spaced
 from rayzer.errors import InputError, seen_from
@@ -58,6 +58,8 @@ class RoomsRequest:
             `MAX_PICTURES` as many, evenly spaced.
         pairs: make two rooms for every camera path, as `compose_pair` does.
         packed: make a packed set of them, as `rayzer data pack` makes it of rooms that lie in folders.
+        depth_cell: with a packed set, also keep the depth at the centres of cells of so many pixels: the patch size of
+            the model that is to learn from it. 0 for no depth.
 
     Raises:
         InputError: naming the option, if a number is out of range.
@@ -72,8 +74,16 @@ class RoomsRequest:
     pictures: Path | None = None
     pairs: bool = False
     packed: bool = False
+    depth_cell: int = 0
 
     def __post_init__(self) -> None:
+        if self.depth_cell and not self.packed:
+            raise InputError("--depth-cell: only packed sets hold depth; add --packed")
+        if self.depth_cell < 0 or (self.depth_cell and self.image_size % self.depth_cell):
+            raise InputError(
+                f"--depth-cell {self.depth_cell}: pictures of {self.image_size} pixels have no whole number of such "
+                "cells; choose a divisor, or 0 for no depth"
+            )
         for name, low, high in (("scenes", 1, 10**7), ("views", 1, 10_000), ("image_size", 8, 4096), ("span", 0, 4)):
             if not low <= getattr(self, name) <= high:
                 option = name.replace("_", "-")
@@ -127,7 +137,8 @@ class RequestedRooms:
     def write(self, task: SceneTask, room: ComposedRoom, pixels: np.ndarray, target: Path) -> dict[str, Any]:
         """Write one scene folder, or one packed scene."""
         if self.request.packed:
-            return pack_room(room, pixels, task.name.removesuffix(SUFFIX), target)
+            cells = self.request.image_size // self.request.depth_cell if self.request.depth_cell else 0
+            return pack_room(room, pixels, task.name.removesuffix(SUFFIX), target, cells)
         write_room(room, pixels, task.name, target)
         return {"name": task.name}
 
@@ -220,11 +231,19 @@ def write_room(room: ComposedRoom, pixels: np.ndarray, name: str, folder: Path) 
     write_rayzer_json(Scene(name, frames_from_cameras(room.cameras, names, paths, width, height), folder), folder)
 
 
-def pack_room(room: ComposedRoom, pixels: np.ndarray, name: str, path: Path) -> dict[str, Any]:
-    """Write the packed scene of a room and its pictures, uint8 [v, size, size, 3]; returns its `PackedFile`."""
+def pack_room(room: ComposedRoom, pixels: np.ndarray, name: str, path: Path, depth_cells: int = 0) -> dict[str, Any]:
+    """Write the packed scene of a room and its pictures, uint8 [v, size, size, 3]; returns its `PackedFile`.
+
+    Args:
+        depth_cells: of a side of the pictures, whose depth is kept, too; 0 for none.
+    """
     size = pixels.shape[1]
     frames = frames_from_cameras(room.cameras, _picture_names(pixels), pixels, size, size)
-    scene = Scene(name, tuple(replace(frame, world_from_camera=_as_read(frame)) for frame in frames), path)
+    frames = [replace(frame, world_from_camera=_as_read(frame)) for frame in frames]
+    if depth_cells:
+        depth = render_depth([room], depth_cells)[0].numpy()
+        frames = [replace(frame, depth_m=its) for frame, its in zip(frames, depth, strict=True)]
+    scene = Scene(name, tuple(frames), path)
     return asdict(pack_scene(scene, _preprocessing(size), path))
 
 
