@@ -1,6 +1,6 @@
 """Train the camera estimator of an AnyViewRayZer alone, on the camera anchor: half a minute a variant on one H200.
 
-    python examples/experiments/cameras_only.py rooms.pt squared absolute:anchor=absolute late:any_after=600
+    python examples/experiments/cameras_only.py rooms.pt points plain:points=0 few:rooms=500
 
 The file of rooms is made where there is none. Each variant is NAME or NAME:key=value,... with the keys of `Variant`.
 All pictures lie on the device, and the last 128 rooms are held out; printed are pose figures of 8 views of
@@ -10,16 +10,13 @@ those, 24 frames apart. What came of it: docs/log.md.
 from __future__ import annotations
 
 import itertools
-import math
 import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from rayzer.configs.presets import anyview_rooms
 from rayzer.data.parallel import available_cpus, in_order, worker_pool
@@ -30,92 +27,43 @@ from rayzer.data.views import to_uint8
 from rayzer.errors import InputError, one_line
 from rayzer.evaluation.poses import mean_pose_scores, pose_scores
 from rayzer.geometry.cameras import Cameras
-from rayzer.geometry.rays import unproject
 from rayzer.model.acceleration import compile_blocks, set_recomputation
 from rayzer.model.anyview import AnyViewConfig, ViewCameraEstimator
 from rayzer.strict import build
-from rayzer.training.camera_training import camera_anchor, changed_pictures, in_gauge, point_anchor
+from rayzer.training.camera_training import camera_anchor, changed_pictures, point_anchor
 from rayzer.training.optim import Optimizer, learning_rate
 from rayzer.training.recipe import CameraConfig, OptimizerConfig
 
 VIEWS, HELD_OUT = 8, 128
 ROOMS, FRAMES, SIZE, PATCH = 2400, 48, 128, 8
-DISTANCES = (3.0, 10.0, 30.0)  # in mean distances from the canonical view
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What is tried: the anchor's form, from which step on any view is the canonical one, changed pictures, sizes.
+    """What is tried: from which step on any view is the canonical one, changed pictures, rates and sizes.
 
-    `turned` weighs rotations in the squared anchor. `seen` weighs how far apart true and predicted cameras see points:
-    those that pictures show, or (`at=distances`) any along the rays, for which no depth is needed.
-    `rooms` are how many it learns from, of those there are.
-    `points` weighs what every patch is asked for besides: the point that it shows.
+    `rooms` are how many it learns from, of those there are. `points` weighs what every patch is asked for besides: the
+    point that it shows.
     """
 
-    anchor: Literal["squared", "absolute"] = "squared"
     any_after: int = 10**9
     changed: float = 0.0
     rate: float = 1e-3
     layers: int = 6
-    turned: float = 3.0
-    seen: float = 0.0
-    at: Literal["points", "distances"] = "points"
-    symmetries: bool = False
-    points: float = 0.0
+    points: float = 1.0
     width: int = 256
     batch: int = 64
     rooms: int = 10**9
     steps: int = 1000
 
 
-def absolute(predicted: Cameras, true: Cameras, canonical: int) -> Tensor:
-    """Absolute errors (beyond small ones) of rotations, centres, and ways between views relative to their length."""
-    true = in_gauge(true, canonical)
-    between, found = (c[:, :, None] - c[:, None] for c in (true.centers, predicted.centers))
-    weight = 1 / (between.norm(dim=-1, keepdim=True) + 0.1)
-
-    def huber(difference: Tensor, beta: float) -> Tensor:
-        return F.smooth_l1_loss(difference, torch.zeros_like(difference), beta=beta)
-
-    focal = huber(predicted.intrinsics[..., 0] - true.intrinsics[..., 0], 0.1)
-    turned = huber(predicted.rotations - true.rotations, 0.05)
-    return 3 * turned + huber(predicted.centers - true.centers, 0.1) + huber((found - between) * weight, 0.1) + focal
-
-
 @dataclass(frozen=True)
 class Drawn:
-    """Views [b, v] of rooms: images [b, v, 3, h, w], and the points [b, v, n, 3] at patches in their camera's frame."""
+    """Views [b, v] of rooms: images [b, v, 3, h, w], and the depth [b, v, rows, columns] at the centres of patches."""
 
     images: Tensor
     cameras: Cameras
-    points: Tensor
-
-
-def seen_apart(predicted: Cameras, drawn: Drawn, canonical: int, at: str) -> Tensor:
-    """How far apart true and predicted cameras see points of the pictures, in widths of the picture.
-
-    What a rotation, a movement and a focal length cost is then what they change in pictures.
-    """
-    true = in_gauge(drawn.cameras, canonical)
-    if at == "points":
-        scale = true.centers.norm(dim=-1).sum(1) / (
-            drawn.cameras.centers - drawn.cameras.centers[:, canonical : canonical + 1]
-        ).norm(dim=-1).sum(1)
-        return _apart(predicted, true, drawn.points * scale[:, None, None, None])
-    rays = drawn.points[:, :, ::17] / drawn.points[:, :, ::17, 2:]
-    return torch.stack([_apart(predicted, true, distance * rays) for distance in DISTANCES]).mean()
-
-
-def _apart(predicted: Cameras, true: Cameras, points: Tensor) -> Tensor:
-    """Of points [b, v, n, 3] in the frames of the true cameras."""
-    world = points @ true.rotations.mT + true.centers[:, :, None]
-    moved = (world - predicted.centers[:, :, None]) @ predicted.rotations
-    at, found = (
-        each[..., :2] / each[..., 2:].clamp(min=points[..., 2:] / 10) * camera.intrinsics[:, :, None, :2]
-        for each, camera in ((points, true), (moved, predicted))
-    )
-    return F.smooth_l1_loss(found, at, beta=0.02)
+    depth_m: Tensor
 
 
 class Rooms:
@@ -124,7 +72,7 @@ class Rooms:
     def __init__(self, file: Path, device: torch.device):
         if not file.is_file():
             torch.save(rendered(device), file)
-        self.images, self.poses, self.intrinsics, self.points = torch.load(file, map_location=device)
+        self.images, self.poses, self.intrinsics, self.depth_m = torch.load(file, map_location=device)
 
     def draw(self, rooms: range, count: int, spans: tuple[int, int], generator: torch.Generator) -> Drawn:
         """Views of `count` rooms that are so many frames apart, from first to last."""
@@ -139,30 +87,11 @@ class Rooms:
         frame = (random(count, 1) * (self.images.shape[1] - span)).long() + (place * span).round().long()
         images = self.images[room, frame].float() / 255
         cameras = Cameras(self.poses[room, frame], self.intrinsics[room, frame])
-        return Drawn(images, cameras, self.points[room, frame].float())
-
-
-def symmetric(drawn: Drawn) -> Drawn:
-    """As `rayzer.data.symmetries`, but the same for all samples of a batch, on the device, and with points."""
-    images, cameras, points = drawn.images, drawn.cameras, drawn.points
-    b, v, n, _ = points.shape
-    side = math.isqrt(n)
-    pose, fx, fy = cameras.world_from_camera, *cameras.intrinsics[..., :2].unbind(-1)
-    grid = points.view(b, v, side, side, 3)
-    axes = torch.eye(4, device=points.device)
-    if torch.rand(()) < 0.5:
-        images, grid, axes = images.flip(-1), grid.flip(-2), torch.diag(axes.new_tensor([-1, 1, 1, 1]))
-    quarters = int(torch.randint(4, ()))
-    images, grid = torch.rot90(images, quarters, (-2, -1)), torch.rot90(grid, quarters, (2, 3))
-    quarter = axes.new_tensor([[0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
-    axes = axes @ torch.linalg.matrix_power(quarter, quarters)
-    fx, fy = (fy, fx) if quarters % 2 else (fx, fy)
-    intrinsics = torch.stack([fx, fy, *cameras.intrinsics[..., 2:].unbind(-1)], -1)  # rooms are seen from the middle
-    return Drawn(images, Cameras(axes.mT @ pose @ axes, intrinsics), grid.reshape(b, v, n, 3) @ axes[:3, :3])
+        return Drawn(images, cameras, self.depth_m[room, frame].float())
 
 
 def rendered(device: torch.device) -> tuple[Tensor, ...]:
-    """Images [rooms, frames, 3, h, w] (uint8), poses, intrinsics, and points at the centres of patches."""
+    """Images [rooms, frames, 3, h, w] (uint8), poses, intrinsics, and depth at the centres of patches."""
     parts: list[tuple[Tensor, ...]] = []
     with worker_pool(available_cpus()) as pool:
         composed = (room for room in in_order(pool, walk, range(ROOMS), ahead=3 * ROOMS_AT_ONCE) if room is not None)
@@ -170,10 +99,8 @@ def rendered(device: torch.device) -> tuple[Tensor, ...]:
             images = to_uint8(render_images(batch, SIZE, "fast", device))
             cameras = Cameras.cat([room.cameras.map(lambda value: value[None]) for room in batch])
             cameras = cameras.to(device, torch.float32)
-            itself = torch.eye(4, device=device).expand_as(cameras.world_from_camera)
-            depth = render_depth(batch, SIZE // PATCH, device)
-            points = unproject(Cameras(itself, cameras.intrinsics), depth).flatten(-3, -2).half()
-            parts.append((images, cameras.world_from_camera, cameras.intrinsics, points))
+            depth = render_depth(batch, SIZE // PATCH, device).half()
+            parts.append((images, cameras.world_from_camera, cameras.intrinsics, depth))
     return tuple(torch.cat(each) for each in zip(*parts, strict=True))
 
 
@@ -212,15 +139,13 @@ def train(name: str, variant: Variant, rooms: Rooms) -> None:
     training, held_out = range(min(variant.rooms, count - HELD_OUT)), range(count - HELD_OUT, count)
     for step in range(variant.steps):
         batch = rooms.draw(training, variant.batch, (10, 30), generator)
-        batch = symmetric(batch) if variant.symmetries else batch
         shown = changed_pictures(batch.images, changes, config.patch_size) if variant.changed else batch.images
         canonical = VIEWS // 2 if step < variant.any_after else int(torch.randint(VIEWS, ()))
         with torch.autocast(device.type, torch.bfloat16):
             predicted, points = model.camera_estimator(shown, None, canonical)
-        loss = anchor(variant, predicted, batch, canonical)
+        loss = camera_anchor(predicted, batch.cameras, canonical)
         if points is not None:
-            depth = batch.points[..., 2].unflatten(2, points.shape[2:4])
-            loss = loss + variant.points * point_anchor(points, batch.cameras, depth, canonical)
+            loss = loss + variant.points * point_anchor(points, batch.cameras, batch.depth_m, canonical)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -228,15 +153,6 @@ def train(name: str, variant: Variant, rooms: Rooms) -> None:
         if (step + 1) % (variant.steps // 4) == 0:
             figures = held_out_scores(model, rooms, held_out)
             print(f"{name:>16} step {step + 1:5d} {time.perf_counter() - started:4.0f} s  {figures}", flush=True)
-
-
-def anchor(variant: Variant, predicted: Cameras, drawn: Drawn, canonical: int) -> Tensor:
-    if variant.anchor == "absolute":
-        loss = absolute(predicted, drawn.cameras, canonical)
-    else:
-        turned = (predicted.rotations - in_gauge(drawn.cameras, canonical).rotations).square().mean()
-        loss = camera_anchor(predicted, drawn.cameras, canonical) + (variant.turned - 3) * turned
-    return loss + variant.seen * seen_apart(predicted, drawn, canonical, variant.at) if variant.seen else loss
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """From RayZer as published to the any-view model, an idea at a time: every rung trains for equal minutes on one GPU.
 
-    rayzer data synthesize rooms-128 --packed --scenes 10000 --views 48 --span 1 --quality fast --image-size 128
+    ROOMS="--views 48 --span 1 --quality fast --image-size 128"
+    rayzer data synthesize rooms-128 --packed --depth-cell 8 --scenes 10000 $ROOMS
     rayzer data synthesize rooms-v1 --benchmark rooms-v1
     python examples/ladder/run.py --rooms rooms-128 --benchmark rooms-v1 --minutes 20 -o ladder
     python examples/ladder/report.py ladder

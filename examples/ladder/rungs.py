@@ -14,7 +14,7 @@ from rayzer.model.weights import build_model
 HERE = Path(__file__).parent
 RUNGS = (
     *("reference", "muon", "one_way", "views", "gta", "anchor", "changed_pictures"),
-    *("no_order", "relative_order", "true_first", "symmetries", "counts", "lvsm"),
+    *("no_order", "relative_order", "true_first", "points", "counts", "lvsm"),
 )
 OUTLIER = 3  # times the median
 

@@ -80,7 +80,8 @@ def test_every_rung_is_a_configuration(rungs, tmp_path):
         "relative",
     ]
     assert configs["counts"].training.views.context_views == (2, 16)
-    assert rungs.read_rung("symmetries")["timed_as"] == "gta"
+    assert rungs.read_rung("points")["timed_as"] == "gta"
+    assert [name for name in rungs.RUNGS if configs[name].training.cameras.points] == ["points", "counts"]
     assert "timed_as" not in rungs.read_rung("counts")
     assert configs["lvsm"].training.optimizer == configs["muon"].training.optimizer
 

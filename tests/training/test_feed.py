@@ -7,12 +7,10 @@ import time
 import pytest
 import torch
 
-from rayzer.data import symmetries
 from rayzer.data.dataset import SampleStream
 from rayzer.data.mixture import Mixture
 from rayzer.data.room_samples import RoomSamples
 from rayzer.errors import InputError, RunError
-from rayzer.model.lvsm import LVSMConfig
 from rayzer.training.distributed import World
 from rayzer.training.feed import Feed, training_samples
 
@@ -118,19 +116,6 @@ def test_sources(tiny, tmp_path):
     tall = tiny("model.image_height=32")
     with pytest.raises(InputError, match="rooms are square"):
         training_samples(tall.model, tall.training, range(1))
-
-
-@pytest.mark.parametrize(("lvsm", "kinds"), [(False, 8), (True, 4)])
-def test_symmetric_samples_if_asked_for(tiny, monkeypatch, lvsm, kinds):
-    """Of normalised cameras only those that leave them so."""
-    config = tiny("training.data.symmetries=true", "training.batch_size=100")
-    model = LVSMConfig(16, 16, 2, 1, patch_size=8, width=32, head_width=16) if lvsm else config.model
-    stream, moves = training_samples(model, config.training, range(1)), set()
-    real = symmetries.moved
-    monkeypatch.setattr(symmetries, "moved", lambda sample, *how: moves.add(how) or real(sample, *how))
-    for slot in range(100):
-        stream[0, slot]
-    assert len(moves) == kinds
 
 
 def test_a_mixture_of_scenes_and_rooms(tiny, rooms_on_disk):

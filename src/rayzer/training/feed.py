@@ -20,7 +20,6 @@ from rayzer.data.images import Preprocessing
 from rayzer.data.loader import Batch, training_batches
 from rayzer.data.mixture import Mixture
 from rayzer.data.room_samples import TRAINING_SEEDS, RoomSamples
-from rayzer.data.symmetries import SymmetricSamples
 from rayzer.data.view_sampling import ViewSampler
 from rayzer.errors import InputError, RunError
 from rayzer.model.lvsm import LVSMConfig
@@ -53,8 +52,6 @@ def training_samples(model: ModelConfig, config: TrainingConfig, steps: range) -
             f"--depth-cell {model.patch_size}`, add procedural ones (training.data.rooms), or set it to 0"
         )
     source: Sampled = parts[0][0] if len(parts) == 1 else Mixture(parts)
-    if config.data.symmetries:
-        source = SymmetricSamples(source, halves_only=camera_use(model) == "normalized")
     return SampleStream(source, views, config.seed, config.batch_size)
 
 

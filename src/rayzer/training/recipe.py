@@ -186,8 +186,6 @@ class DataConfig:
         format: read them as this format; empty to recognise it.
         rooms: share of the samples that are procedural rooms, from 0 to 1; with 1, `scenes` is not needed.
         mix: several sources, each with its weight, in place of `scenes` and `rooms`.
-        symmetries: mirror half of all samples, and turn each by a random number of quarters (not square ones: by 0 or
-            180 degrees), all its views alike: eight scenes of one, against learning few by heart.
         workers: processes that decode, for each training process.
         square_crop: cut pictures to squares, as the reference does.
         allow_outside: follow paths that leave a scene's folder.
@@ -199,7 +197,6 @@ class DataConfig:
     format: str = ""
     rooms: float = 0.0
     mix: tuple[SourceConfig, ...] = ()
-    symmetries: bool = False
     workers: int = 4
     square_crop: bool = True
     allow_outside: bool = False
