@@ -73,6 +73,8 @@ class Rooms:
         if not file.is_file():
             torch.save(rendered(device), file)
         self.images, self.poses, self.intrinsics, self.depth_m = torch.load(file, map_location=device)
+        if self.depth_m.shape[2:] != (SIZE // PATCH, SIZE // PATCH):
+            raise InputError(f"{file}: is of another version of this script; delete it, and it is made anew")
 
     def draw(self, rooms: range, count: int, spans: tuple[int, int], generator: torch.Generator) -> Drawn:
         """Views of `count` rooms that are so many frames apart, from first to last."""

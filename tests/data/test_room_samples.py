@@ -65,8 +65,8 @@ def test_pictures_and_cameras_are_those_of_the_room_rendered_by_itself(quality):
 
 
 def test_depth_is_that_of_the_room_rendered_by_itself():
-    sample = source_of(cameras="stored", depth_cell=4, span=(0.4, 0.4)).sample(DRAW)
-    alone = render_room(int(sample.scene.split()[1]), 10, SIZE // 4, 0.4)
+    sample = source_of(cameras="stored", depth_cell=2, span=(0.4, 0.4)).sample(DRAW)
+    alone = render_room(int(sample.scene.split()[1]), 10, SIZE // 2, 0.4)
     assert torch.equal(sample.depth_m, alone.depth[sample.frames])
     assert source_of(cameras="stored").sample(DRAW).depth_m is None
 

@@ -122,6 +122,12 @@ def test_little_distortion_changes_little():
     np.testing.assert_allclose(np.asarray(open_image(result)).astype(int), frame.image, atol=1)
 
 
+def test_depth_does_not_outlive_the_picture_it_belongs_to():
+    pytest.importorskip("cv2")
+    assert undistorted(replace(grid_frame((0.0, 0, 0, 0)), depth_m=np.ones((2, 2)))).depth_m is not None
+    assert undistorted(replace(grid_frame(BARREL), depth_m=np.ones((2, 2)))).depth_m is None
+
+
 def test_frames_without_distortion_stay(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)  # not even OpenCV is needed
     frame = grid_frame((0.0, 0.0, 0.0, 0.0))

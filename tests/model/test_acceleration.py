@@ -153,8 +153,9 @@ def test_fast_inference_leaves_the_model_alone(tiny_model):
     assert all(parameter.requires_grad and parameter.dtype == torch.float32 for parameter in model.parameters())
 
 
-def test_stored_linears_are_what_autocast_would_make_of_them(tiny_model, sample):
-    model = tiny_model()
+@pytest.mark.parametrize(("kind", "options"), [("rayzer", {}), ("anyview", {"patch_points": True})])
+def test_stored_linears_are_what_autocast_would_make_of_them(tiny_model, sample, kind, options):
+    model = tiny_model(kind, **options)
     images, split, _ = sample(5)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         before = model(images, split)
@@ -162,6 +163,8 @@ def test_stored_linears_are_what_autocast_would_make_of_them(tiny_model, sample)
         after = model(images, split)
     assert torch.equal(before.images, after.images)
     assert torch.equal(before.cameras.world_from_camera, after.cameras.world_from_camera)
+    if options:
+        assert torch.equal(before.points, after.points)
     assert {p.dtype for p in model.camera_estimator.head.parameters()} == {torch.float32}
     assert model.renderer.transformer.blocks[0].mlp[0].weight.dtype == torch.bfloat16
 

@@ -109,8 +109,8 @@ def test_a_checkpoint_is_a_source_of_models(tiny_run):
 
 def test_any_view_is_canonical_from_its_step_on(tiny_run, monkeypatch):
     """The world frame of the model and that of its anchor are of one view."""
-    of_model, of_anchor = [], []
-    forward, anchor = AnyViewRayZer.forward, step_module.camera_anchor
+    of_model, of_anchor, of_points = [], [], []
+    forward, anchor, points = AnyViewRayZer.forward, step_module.camera_anchor, step_module.point_anchor
 
     def seen(self, images, split, canonical=None, **more):
         of_model.append(images.shape[1] // 2 if canonical is None else canonical)
@@ -118,10 +118,11 @@ def test_any_view_is_canonical_from_its_step_on(tiny_run, monkeypatch):
 
     monkeypatch.setattr(AnyViewRayZer, "forward", seen)
     monkeypatch.setattr(step_module, "camera_anchor", lambda *x: of_anchor.append(x[2]) or anchor(*x))
+    monkeypatch.setattr(step_module, "point_anchor", lambda *x: of_points.append(x[3]) or points(*x))
     later = tiny_run("training.cameras.any_canonical_after=2", folder="later")
     never = tiny_run("training.cameras.any_canonical_after=null", folder="never")
     assert run(later) == 0
-    assert of_model == of_anchor
+    assert of_model == of_anchor == of_points
     assert of_model[:4] == 4 * [2]  # two micro-batches in each of two steps, of four views
     assert len(of_model) == 8
     assert set(of_model[4:]) - {2}
@@ -183,10 +184,41 @@ def test_points_are_told_of_patches_and_learned_from_depth(tiny_run):
     assert prediction.points.shape == (2, 4, 2, 3, 3)
 
 
-def test_points_of_no_weight_are_not_learned_and_hurt_nothing(tiny_run):
-    config = tiny_run("training.cameras.points=0")
+def test_points_of_no_weight_are_not_learned_but_have_a_gradient(tiny_run, monkeypatch):
+    """Which processes that exchange gradients wait for."""
+    gradients, before_update = [], step_module.clip_gradients
+
+    def seen(model, norm):
+        gradients.append({name: weight.grad for name, weight in model.named_parameters()})
+        return before_update(model, norm)
+
+    monkeypatch.setattr(step_module, "clip_gradients", seen)
+    config = tiny_run("training.cameras.points=0", "training.steps=1")
     assert run(config) == 0
     assert all("points" not in line for line in metrics(config))
+    assert all(gradient is not None for gradient in gradients[0].values())
+    heads = [gradient for name, gradient in gradients[0].items() if "point_head" in name]
+    assert len(heads) == 3
+    assert all((gradient == 0).all() for gradient in heads)
+
+
+def packed_rooms(folder, cell, scenes=3):
+    request = RoomsRequest(scenes=scenes, views=26, image_size=16, quality="fast", packed=True, depth_cell=cell)
+    synthesize(folder, request, "cpu", 1, False)
+    return folder
+
+
+def test_packed_depth_is_trained_on_beside_scenes_without(tiny_run, rooms_on_disk, tmp_path):
+    """And neither a damaged scene nor one without depth is in the way."""
+    folder = packed_rooms(tmp_path / "rooms", 8)
+    first = next((folder / "scenes").glob("*000000*"))
+    first.write_bytes(first.read_bytes()[:500])
+    sources = f"[{{scenes: {folder}, anchored: true}}, {{scenes: {rooms_on_disk}, anchored: true}}, {{}}]"
+    mix = ["training.data.rooms=0", f"training.data.mix={sources}", "training.views.start_distance=[8,12]"]
+    mix += ["training.views.end_distance=[8,20]", "training.batch_size=6", "training.data.allowed_bad_share=0.9"]
+    config = tiny_run(*mix)
+    assert run(config) == 0
+    assert all(0 < line["points"] < 2 and line["anchor"] > 0 for line in metrics(config))
 
 
 @pytest.mark.parametrize("first", ["true", "false"])
@@ -214,12 +246,9 @@ def test_points_need_a_model_that_tells_them(tiny_run):
 
 def test_points_need_depth(tiny_run, rooms_on_disk, tmp_path):
     mix = ["training.data.rooms=0", f"training.data.mix=[{{scenes: {rooms_on_disk}, anchored: true}}]"]
-    with pytest.raises(InputError, match=r"no anchored source has depth; make rooms with .* --depth-cell 8`"):
+    with pytest.raises(InputError, match=r"no anchored scene that was looked at has depth; .* --depth-cell 8`"):
         run(tiny_run(*mix))
-    folder = tmp_path / "coarse"
-    request = RoomsRequest(scenes=2, views=26, image_size=16, quality="fast", packed=True, depth_cell=16)
-    synthesize(folder, request, "cpu", 1, False)
-    mix[1] = f"training.data.mix=[{{scenes: {folder}, anchored: true}}]"
+    mix[1] = f"training.data.mix=[{{scenes: {packed_rooms(tmp_path / 'coarse', 16)}, anchored: true}}]"
     with pytest.raises(InputError, match=r"known at 1x1 places of a picture, not at the centres of its 2x2 patches"):
         run(tiny_run(*mix))
 

@@ -297,8 +297,18 @@ def pack(
         print(f"Packed part {shard}: {done} by now, {todo} run this command once without --shard.")
 
 
-_ROOM_OPTIONS = ("scenes", "pairs", "views", "image_size", "span", "seed", "quality", "pictures")
-_ROOM_OPTIONS += ("packed", "depth_cell")
+_ROOM_OPTIONS = (
+    "scenes",
+    "pairs",
+    "views",
+    "image_size",
+    "span",
+    "seed",
+    "quality",
+    "pictures",
+    "packed",
+    "depth_cell",
+)
 
 
 @data.command(epilog="Example: rayzer data synthesize rooms/ --scenes 100")

@@ -227,13 +227,15 @@ class SceneSamples:
 
 
 def _depth(ref: SceneRef, frames: Sequence[Frame]) -> Tensor | None:
-    """[v, rows, columns], if all frames have it: it belongs to pictures that are packed, which no fit changes."""
-    found = [frame.depth_m for frame in frames if frame.depth_m is not None]
-    if len(found) < len(frames):
+    """[v, rows, columns], if any frame has it: it belongs to pictures that are packed, which no fit changes."""
+    shapes = {frame.depth_m.shape for frame in frames if frame.depth_m is not None}
+    if not shapes:
         return None
-    if len({depth.shape for depth in found}) > 1:
+    if len(shapes) > 1:
         raise InputError(f"{ref}: depth in grids of different sizes; pack the scene again")
-    return torch.from_numpy(np.stack(found).astype(np.float32))
+    unknown = np.full(shapes.pop(), np.nan)
+    known = [unknown if frame.depth_m is None else frame.depth_m for frame in frames]
+    return torch.from_numpy(np.stack(known).astype(np.float32))
 
 
 def scene_at(seed: int, number: int, scenes: int, attempt: int = 0) -> int:

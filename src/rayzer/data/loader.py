@@ -81,7 +81,10 @@ def collate(samples: Sequence[Sample | InputError]) -> Batch | InputError:
     grids = {tuple(sample.depth_m.shape[-2:]): sample.scene for sample in made if sample.depth_m is not None}
     if len(grids) > 1:
         of_each = ", ".join(f"{rows}x{columns} ({scene})" for (rows, columns), scene in grids.items())
-        return InputError(f"depth at different numbers of cells does not fit into one batch: {of_each}")
+        return InputError(
+            f"depth at different numbers of cells does not fit into one batch: {of_each}; make all rooms with one "
+            "--depth-cell"
+        )
     return Batch(
         _stacked([sample.images for sample in made]),
         torch.stack([sample.frames for sample in made]),

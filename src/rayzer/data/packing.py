@@ -268,7 +268,8 @@ def _depth(scene: Scene, frames: Sequence[Frame]) -> np.ndarray | None:
     """Of pictures that are as large as the packed ones, as all are whose depth is known: float [n, rows, columns]."""
     grids = {frame.depth_m.shape for frame in frames if frame.depth_m is not None}
     if len(grids) > 1:
-        raise InputError(f"{scene.source}: depth in grids of different sizes, {grids}; leave it out")
+        told = ", ".join("x".join(map(str, grid)) for grid in sorted(grids))
+        raise InputError(f"{scene.source}: depth in grids of different sizes, {told}; leave it out")
     return _stacked([frame.depth_m for frame in frames], grids.pop()) if grids else None
 
 

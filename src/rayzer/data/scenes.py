@@ -35,7 +35,7 @@ class Frame:
         world_from_camera: float64 [4, 4], OpenCV axes, or None if unknown.
         time_s: time in seconds since the start of the video, or None.
         depth_m: float [rows, columns], distance along the optical axis of what the centres of equal cells of the
-            picture show, in the unit of the pose; NaN where unknown. None if unknown everywhere.
+            picture show, in the unit of the pose; NaN where unknown. None if all of it is.
         as_stored: whether the picture file is taken as it is stored, even if EXIF asks to turn it: that is the
             picture which cameras in scene files are for.
     """

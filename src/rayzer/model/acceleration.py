@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rayzer.geometry.cameras import Cameras
-from rayzer.model.anyview import AnyViewRayZer
+from rayzer.model.anyview import AnyViewRayZer, PointHead
 from rayzer.model.attention import KeyValue
 from rayzer.model.camera_estimator import CameraHead
 from rayzer.model.rayzer import Prediction
@@ -99,7 +99,7 @@ class FastInference:
 
     The first call with new shapes (number of views, of scenes, pixels) compiles and records, seconds to a minute; later
     ones launch a whole encoder or renderer at once. Long camera paths are best rendered in parts of one size. Weights
-    of Linears are stored in the half precision that autocast would cast them to in every call; camera head, norms and
+    of Linears are stored in the half precision that autocast would cast them to in every call; heads, norms and
     learned tokens stay float32, so that results are those of the model under autocast. On a CPU it calls the model.
 
     Memory: a copy of the model, half as large as the float32 one; the arguments and results of every shape; and one
@@ -194,7 +194,8 @@ class _Graph:
 
 
 def _store_linears(model: nn.Module, dtype: torch.dtype) -> None:
-    heads = {module for head in model.modules() if isinstance(head, CameraHead) for module in head.modules()}
+    float32 = (head for head in model.modules() if isinstance(head, CameraHead | PointHead))
+    heads = {module for head in float32 for module in head.modules()}
     for module in model.modules():
         if isinstance(module, nn.Linear) and module not in heads:
             module.to(dtype)

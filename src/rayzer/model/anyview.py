@@ -103,7 +103,10 @@ class ViewCameraEstimator(nn.Module):
         self.point_head = PointHead(d) if config.patch_points else None
 
     def forward(self, images: Tensor, positions: Tensor | None, canonical: int) -> tuple[Cameras, Tensor | None]:
-        """Images [b, v, 3, h, w] in [0, 1] -> cameras [b, v] in the frame of the canonical view, and its points."""
+        """Images [b, v, 3, h, w] in [0, 1] -> cameras [b, v] in the frame of the canonical view, points if asked for.
+
+        Points [b, v, rows, columns, 3] are as in `Prediction`.
+        """
         tokens = self._all_tokens(images, positions, canonical)
         cameras = self.head(self.norm(tokens[:, :, 0]), canonical)
         height, width = images.shape[-2:]

@@ -73,7 +73,8 @@ class Prediction:
         images: [b, t, 3, h, w] rendered target views in [0, 1].
         cameras: [b, v] cameras of all views.
         points: [b, v, rows, columns, 3] what the centres of all patches show, in the frame of the canonical view, at a
-            scale of their own; only of models that are asked for them (`AnyViewConfig.patch_points`).
+            scale of their own: a mean distance of 1 from it, as far as they are learned (`training.cameras.points`).
+            Only of models that are asked for them (`AnyViewConfig.patch_points`).
     """
 
     images: Tensor

@@ -1,4 +1,4 @@
-"""How an `AnyViewRayZer` learns cameras: what its estimator is shown in training, and the anchor of true cameras."""
+"""How an `AnyViewRayZer` learns cameras: what its estimator is shown, and anchors of true cameras and points."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def camera_anchor(predicted: Cameras, true: Cameras, canonical: int) -> Tensor:
 
     True cameras are compared in the gauge that predicted ones are to have (`in_gauge`): `18 smooth L1(R, beta 0.03) +
     smooth L1(t, beta 0.1) + MSE(f)`, each a mean over its entries. So a degree costs about as much as a tenth of the
-    mean distance, which changes pictures about as much; with a hundredth of that rotations stay worse (docs/log.md).
+    mean distance; where it costs a hundredth of that, rotations stay worse (docs/log.md).
 
     Args:
         true: not a number where unknown.

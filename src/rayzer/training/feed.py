@@ -21,6 +21,7 @@ from rayzer.data.loader import Batch, training_batches
 from rayzer.data.mixture import Mixture
 from rayzer.data.room_samples import TRAINING_SEEDS, RoomSamples
 from rayzer.data.view_sampling import ViewSampler
+from rayzer.data.views import evenly_spaced
 from rayzer.errors import InputError, RunError
 from rayzer.model.lvsm import LVSMConfig
 from rayzer.model.weights import ModelConfig
@@ -28,6 +29,7 @@ from rayzer.training.distributed import World
 from rayzer.training.recipe import DataConfig, SourceConfig, TrainingConfig
 
 RESTARTS = 3  # in a row without a single batch
+_LOOKED_AT = 16  # scenes of a source
 
 log = logging.getLogger("rayzer")
 
@@ -46,10 +48,12 @@ def training_samples(model: ModelConfig, config: TrainingConfig, steps: range) -
             "anchored: true in training.data.mix, add rooms (training.data.rooms), or set it to 0"
         )
     parts = [(_source(source, model, config, views, steps), source.weight) for source in sources]
-    if config.cameras.points > 0 and not any(_has_depth(part) for part, _ in parts):
+    have_depth = [_has_depth(part, model.patch_size) for part, _ in parts if config.cameras.points > 0]
+    if have_depth and not any(have_depth):
         raise InputError(
-            "training.cameras.points: no anchored source has depth; make rooms with `rayzer data synthesize --packed "
-            f"--depth-cell {model.patch_size}`, add procedural ones (training.data.rooms), or set it to 0"
+            "training.cameras.points: no anchored scene that was looked at has depth; add procedural rooms "
+            "(training.data.rooms), make some with `rayzer data synthesize --packed --depth-cell "
+            f"{model.patch_size}`, or set it to 0"
         )
     source: Sampled = parts[0][0] if len(parts) == 1 else Mixture(parts)
     return SampleStream(source, views, config.seed, config.batch_size)
@@ -84,11 +88,31 @@ def _source(
     return scenes
 
 
-def _has_depth(source: Sampled) -> bool:
-    """Whether samples have it, judged by the first scene."""
-    if isinstance(source, SceneSamples):
-        return source.depth and any(frame.depth_m is not None for frame in source.read(source.scenes[0])[0].frames)
-    return isinstance(source, RoomSamples) and source.depth_cell > 0
+def _has_depth(source: Sampled, patch_size: int) -> bool:
+    """Whether samples have it, judged by some scenes.
+
+    Raises:
+        InputError: if it is not known at the centres of patches.
+    """
+    if not isinstance(source, SceneSamples):
+        return isinstance(source, RoomSamples) and source.depth_cell > 0
+    found = False
+    for index in evenly_spaced(min(_LOOKED_AT, len(source.scenes)), len(source.scenes)) if source.depth else []:
+        try:
+            scene, _ = source.read(source.scenes[index])
+        except InputError:  # told of, or refused, by `check_scenes`
+            continue
+        for frame in scene.frames:
+            if frame.depth_m is None:
+                continue
+            found, patches = True, (frame.height_px // patch_size, frame.width_px // patch_size)
+            if frame.depth_m.shape != patches:
+                have, want = (f"{rows}x{columns}" for rows, columns in (frame.depth_m.shape, patches))
+                raise InputError(
+                    f"{source.scenes[index]}: depth is known at {have} places of a picture, not at the centres of its "
+                    f"{want} patches; make the rooms again with --depth-cell {patch_size}"
+                )
+    return found
 
 
 def scene_samples(

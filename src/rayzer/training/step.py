@@ -182,12 +182,13 @@ def _losses(trainer: Trainer, batch: Batch, step: int) -> tuple[Tensor, dict[str
         else:
             prediction = trainer.module(batch.images, None, **more)
         loss, values = trainer.loss(prediction.images, target)
-    if config.cameras.anchor and isinstance(model, UnposedModel):
+    canonical = 0
+    if isinstance(model, UnposedModel):
         canonical = more.get("canonical", canonical_index(batch.images.shape[1], model.canonical))
+    if config.cameras.anchor and model.estimates_cameras:
         anchor = _anchor(prediction.cameras, batch, canonical)
         loss, values["anchor"] = loss + config.cameras.anchor * anchor, anchor.detach()
     if isinstance(model, AnyViewRayZer) and prediction.points is not None:  # with weight 0, too: all need a gradient
-        canonical = more.get("canonical", canonical_index(batch.images.shape[1], model.canonical))
         points = _points(prediction.points, batch, canonical)
         loss = loss + config.cameras.points * points
         values |= {"points": points.detach()} if config.cameras.points else {}

@@ -89,7 +89,7 @@ def test_packed_rooms_are_trained_on(tmp_path, run):
 
 
 def test_packed_rooms_keep_depth_that_samples_show(tmp_path, run):
-    with_depth = ("--packed", "--depth-cell", 4)
+    with_depth = ("--packed", "--depth-cell", 2)
     assert run("data", "synthesize", tmp_path / "rooms", "--scenes", 2, *SMALL, *with_depth)[0] == 0
     views = ViewSampler(ViewConfig((2, 2), (2, 2), 0), 2, 1)
     for depth in (True, False):
@@ -99,9 +99,23 @@ def test_packed_rooms_keep_depth_that_samples_show(tmp_path, run):
             if not depth:
                 assert sample.depth_m is None
                 continue
-            truth = render_depth([compose(int(sample.scene[-1]), 3)], 4)[0]
+            truth = render_depth([compose(int(sample.scene[-1]), 3)], 8)[0]
             assert sample.depth_m.dtype == torch.float32
             assert torch.equal(sample.depth_m, truth.half().float())
+
+
+def test_depth_of_rooms_with_a_users_pictures(tmp_path, run):
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "pictures/red.png")
+    words = ("--scenes", 2, *SMALL, "--pictures", tmp_path / "pictures", "--packed")
+    for folder, more in (("without", ()), ("with", ("--depth-cell", 4))):
+        code, _, err = run("data", "synthesize", tmp_path / folder, *words, *more)
+        assert code == 0, err
+    for path in (tmp_path / "with/scenes").iterdir():
+        tensors, others = load_file(path), load_file(tmp_path / "without/scenes" / path.name)
+        assert tensors.pop("depth_m").shape == (3, 4, 4)
+        assert tensors.keys() == others.keys()
+        assert all(np.array_equal(tensors[name], others[name]) for name in others)
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def read_packed_file(path: Path, with_cameras: bool = True) -> tuple[PackedScene
 
     Args:
         path: the file.
-        with_cameras: whether frames get their poses, intrinsics and distortion.
+        with_cameras: whether frames get their poses, intrinsics, distortion and depth.
 
     Returns:
         the content, and the frames: each of the size of its fitted picture.
@@ -227,7 +227,7 @@ def _content(file: IO[bytes], header: dict[str, Any], start: int) -> tuple[Packe
     if scene.rows.shape != (len(frames),) or not set(scene.rows.tolist()) <= set(range(-1, shape[0])):
         raise ValueError("rows do not fit the frames")
     if any(len(tensor) != shape[0] for tensor in tensors.values()):
-        raise ValueError("cameras do not fit the pictures")
+        raise ValueError("cameras or depth do not fit the pictures")
     _check_cameras(**tensors)
     return scene, offset, shape
 
@@ -269,7 +269,7 @@ def _check_cameras(
         raise ValueError("distortion is not finite")
     if depth_m is not None:
         depths = depth_m[~np.isnan(depth_m)]
-        if depth_m.ndim != 3 or not ((depths > 0) & np.isfinite(depths)).all():
+        if depth_m.ndim != 3 or not depth_m.size or not ((depths > 0) & np.isfinite(depths)).all():
             raise ValueError("a depth is not in front of its camera")
 
 
@@ -308,7 +308,9 @@ def _frames(
             raise ValueError(f"{record.name} is not {width}x{height}")
         image = PackedImage(path, offset + row * height * width * 3, fit)
         frame = _frame(record, image, intrinsics[row], distortion[row], poses[row])
-        frames.append(frame if depth_m is None else replace(frame, depth_m=depth_m[row]))
+        if depth_m is not None and not np.isnan(depth_m[row]).all():
+            frame = replace(frame, depth_m=depth_m[row])
+        frames.append(frame)
     return tuple(frames)
 
 

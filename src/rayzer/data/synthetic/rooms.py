@@ -186,14 +186,19 @@ def render_images(
 @on_one_thread()
 @torch.no_grad()
 @outside_autocast
-def render_depth(rooms: Sequence[ComposedRoom], cells: int, device: str | torch.device = "cpu") -> Tensor:
+def render_depth(
+    rooms: Sequence[ComposedRoom],
+    cells: int,
+    device: str | torch.device = "cpu",
+    pictures: PictureSet | None = None,
+) -> Tensor:
     """Depth alone, [b, v, cells, cells]: along the optical axis, in metres, of what the centres of cells see.
 
-    Cells are equal squares of the pictures: with as many as pixels this is the depth of `render_rooms`.
+    Cells are equal squares of the pictures: with as many as pixels this is the depth of `render_rooms`, whose other
+    arguments and errors these are.
     """
     cameras = _stacked([room.cameras for room in rooms]).to(device, torch.float32)
     depth = torch.empty(*cameras.shape, cells, cells, device=device)
-    pictures = None
     for some, now, batch in _batches(rooms, cameras, cells**2, pictures, None):
         depth[some, now] = _depth(batch, cameras[some, now], cells)
     return depth

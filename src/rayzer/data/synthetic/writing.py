@@ -137,10 +137,16 @@ class RequestedRooms:
     def write(self, task: SceneTask, room: ComposedRoom, pixels: np.ndarray, target: Path) -> dict[str, Any]:
         """Write one scene folder, or one packed scene."""
         if self.request.packed:
-            cells = self.request.image_size // self.request.depth_cell if self.request.depth_cell else 0
-            return pack_room(room, pixels, task.name.removesuffix(SUFFIX), target, cells)
+            return pack_room(room, pixels, task.name.removesuffix(SUFFIX), target, self._depth(room))
         write_room(room, pixels, task.name, target)
         return {"name": task.name}
+
+    def _depth(self, room: ComposedRoom) -> np.ndarray | None:
+        request = self.request
+        if not request.depth_cell:
+            return None
+        cells = request.image_size // request.depth_cell
+        return render_depth([room], cells, pictures=_pictures(request.pictures))[0].numpy()
 
 
 def synthesize(out: Path, request: RoomsRequest, device: str, workers: int | None, overwrite: bool) -> list[str]:
@@ -231,18 +237,19 @@ def write_room(room: ComposedRoom, pixels: np.ndarray, name: str, folder: Path) 
     write_rayzer_json(Scene(name, frames_from_cameras(room.cameras, names, paths, width, height), folder), folder)
 
 
-def pack_room(room: ComposedRoom, pixels: np.ndarray, name: str, path: Path, depth_cells: int = 0) -> dict[str, Any]:
+def pack_room(
+    room: ComposedRoom, pixels: np.ndarray, name: str, path: Path, depth_m: np.ndarray | None = None
+) -> dict[str, Any]:
     """Write the packed scene of a room and its pictures, uint8 [v, size, size, 3]; returns its `PackedFile`.
 
     Args:
-        depth_cells: of a side of the pictures, whose depth is kept, too; 0 for none.
+        depth_m: [v, rows, columns], as of `Frame`.
     """
     size = pixels.shape[1]
     frames = frames_from_cameras(room.cameras, _picture_names(pixels), pixels, size, size)
     frames = [replace(frame, world_from_camera=_as_read(frame)) for frame in frames]
-    if depth_cells:
-        depth = render_depth([room], depth_cells)[0].numpy()
-        frames = [replace(frame, depth_m=its) for frame, its in zip(frames, depth, strict=True)]
+    if depth_m is not None:
+        frames = [replace(frame, depth_m=its) for frame, its in zip(frames, depth_m, strict=True)]
     scene = Scene(name, tuple(frames), path)
     return asdict(pack_scene(scene, _preprocessing(size), path))
 
