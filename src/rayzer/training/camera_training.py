@@ -113,8 +113,8 @@ def point_anchor(predicted: Tensor, true: Cameras, depth_m: Tensor, canonical: i
             f"training.cameras.points: depth is known at {have} places of a picture, not at the centres of its {want} "
             "patches; make the rooms again with --depth-cell of the model's patch size"
         )
-    pose = invert_rigid(true.world_from_camera[:, canonical : canonical + 1]) @ true.world_from_camera
-    points = unproject(Cameras(pose, true.intrinsics), depth_m)
+    canonical_from_world = invert_rigid(true.world_from_camera[:, canonical : canonical + 1])
+    points = unproject(true.transformed(canonical_from_world), depth_m)
     known = points.isfinite().all(-1)
     distance = torch.where(known, points.norm(dim=-1), 0.0).flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)
     points = torch.where(known[..., None], points, 0.0) / torch.where(distance > 0, distance, 1.0).view(-1, 1, 1, 1, 1)
